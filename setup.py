@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs edgevlm_ros as an ament_python package; its data goes to share/edgevlm_ros."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "edgevlm_ros"
+DATA = ("launch", "config", "rviz", "models", "bags")
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """Pairs of (folder below the install prefix, files), one for every folder that holds data."""
+    folders = sorted({file.parent for top in DATA for file in Path(top).rglob("*") if file.is_file()})
+    files = [(folder, sorted(str(f) for f in folder.iterdir() if f.is_file())) for folder in folders]
+    return [
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *((f"share/{NAME}/{folder.as_posix()}", names) for folder, names in files),
+    ]
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages("src", include=[NAME, f"{NAME}.*"]),
+    package_dir={"": "src"},
+    package_data={NAME: ["py.typed"]},
+    data_files=data_files(),
+    install_requires=["setuptools"],
+    python_requires=">=3.10",
+    zip_safe=True,
+    maintainer="edgeVLM for ROS 2 maintainers",
+    maintainer_email="maintainers@edgevlm.dev",
+    description="Real-time answers about a robot's camera, by an edge and a cloud vision-language model together.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "edge_node = edgevlm_ros.nodes.edge_node:main",
+            "cloud_bridge_node = edgevlm_ros.nodes.cloud_bridge_node:main",
+            "bag_player_node = edgevlm_ros.nodes.bag_player_node:main",
+            "recorder_node = edgevlm_ros.nodes.recorder_node:main",
+            "edgevlm = edgevlm_ros.cli:main",
+        ],
+    },
+)
