@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything runs from .venv, which `setup` makes and then leaves alone: no ROS installation, nothing to source.
+# On a machine with ROS 2 sourced, use `colcon build` instead (README.md).
+
+PYTHON3 := $(or $(PYTHON),python3)
+BIN := .venv/bin
+SETUP := $(PYTHON3) tools/setup_venv.py
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev setup-world demo test lint format clean clean-venv
+
+help:
+	@echo 'edgeVLM for ROS 2: a small VLM on the robot answers every frame, a large one in the cloud corrects it.'
+	@echo
+	@echo '  make demo     the bundled bag through the real graph: report in runs/demo/report.html'
+	@echo '                SOURCE=PATH        your own rosbag2 folder, video file or folder of images'
+	@echo '                QUESTION="..."     what to ask about it'
+	@echo '  make test     linters, type checker and all tests'
+	@echo '  make lint     the linters and the type checker alone; `make format` puts the layout right'
+	@echo '  make setup    only make .venv (Python 3.11 or 3.12, gcc and cmake needed); PYTHON=... names one'
+	@echo '  make clean    remove runs/ and what was built; `make clean-venv` also removes .venv'
+	@echo
+	@echo '  The rendered world and the training of the bundled models: `make setup-world`, then .venv/bin/edgevlm world --help'
+
+setup:
+	@$(SETUP)
+
+setup-dev:
+	@$(SETUP) dev world
+
+setup-world:
+	@$(SETUP) world
+
+demo: setup
+	@$(BIN)/edgevlm demo $(if $(SOURCE),--source "$(SOURCE)") $(if $(QUESTION),--question "$(QUESTION)")
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf runs build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+clean-venv: clean
+	rm -rf .venv

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds the data that comes with the package: models, bags, configuration, launch files.
+
+In a source checkout they lie at its root; once installed, in the ament index's share/edgevlm_ros.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+class AssetError(Exception):
+    """Something that should lie on the disk does not; the message says where it was looked for and what there is."""
+
+
+def share_dir() -> Path:
+    """The folder that holds models/, bags/, config/, launch/ and rviz/."""
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "package.xml").is_file():
+        return checkout
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    try:
+        return Path(get_package_share_directory("edgevlm_ros"))
+    except PackageNotFoundError as error:
+        raise AssetError(
+            "edgevlm_ros is not installed here: build it with colcon and source install/setup.bash"
+        ) from error
+
+
+def bundled(kind: str) -> list[str]:
+    """Names of the folders below share_dir()/kind, kind being "models" or "bags"."""
+    folder = share_dir() / kind
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def model_path(name: str) -> str:
+    """What from_pretrained takes: a bundled model's folder for its name, an existing folder as it is, else a hub id."""
+    if name in bundled("models"):
+        return str(share_dir() / "models" / name)
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return str(folder)
+    if _HUB_ID.fullmatch(name) and not folder.exists():
+        return name
+    fault = "the folder has no config.json" if name and folder.is_dir() else "no such folder"
+    raise AssetError(
+        f"model {name!r}: {fault}. Give a bundled model ({', '.join(bundled('models')) or 'none here'}), "
+        "a folder of a transformers model, or a hub id like 'Qwen/Qwen2.5-VL-3B-Instruct'"
+    )
+
+
+def bag_path(name: str) -> Path:
+    """A bundled bag's folder for its name, else the path itself, whether it exists or not."""
+    return share_dir() / "bags" / name if name in bundled("bags") else Path(name).expanduser()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgevlm`, the one command: demo, bag, world, serve.
+
+A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
+`run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
+so that `edgevlm --help` needs no torch and a module whose extras are not installed breaks nothing but itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": ("edgevlm_ros.demo", "play a bag, a video or a folder of images through the whole graph"),
+    "bag": ("edgevlm_ros.bag_cli", "look into a rosbag2, or make one from a video or a folder of images"),
+    "serve": ("edgevlm_ros.cloud.server", "serve a vision-language model with the OpenAI API"),
+    "world": ("edgevlm_ros.world.cli", "render the bundled world, train the bundled models, make the demo bag"),
+}
+
+
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the subcommand that the command line names has its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="edgevlm", description="A small VLM on the robot, corrected by one in the cloud."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    named = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        if name == named:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        parsed = parser_for(arguments).parse_args(arguments)
+    except ModuleNotFoundError as error:
+        print(
+            f"edgevlm: this command needs the Python module {error.name!r}, which is not installed here",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        return int(parsed.run(parsed) or 0)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
