@@ -91,7 +91,7 @@ class Pipeline:
         return outcome
 
     def on_frame(self, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None) -> Answer:
-        """Answers the standing question about one frame. Raises what the engine raises; the history is then unchanged."""
+        """Answers the standing question about one frame. What the engine raises leaves the history as it was."""
         with self._lock:
             if self._now is not None and frame.stamp < self._now - _RESTART_NS:
                 self._history, self._context = History(), None
@@ -118,9 +118,7 @@ class Pipeline:
             focus_mode=focus_rule.mode if focus is not None else "none",
         )
 
-    def _focused(
-        self, frame: Frame, question: Question, context: CloudContext | None, rule: Focus
-    ) -> FocusMap | None:
+    def _focused(self, frame: Frame, question: Question, context: CloudContext | None, rule: Focus) -> FocusMap | None:
         if context is None or context.question_id != question.id or rule.mode == "none":
             return None
         regions = carried(context, frame.stamp, frame.width, frame.height, rule)

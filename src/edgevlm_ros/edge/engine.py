@@ -36,7 +36,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Decoded tokens. confidence: geometric mean of their probabilities, 0..1. first_token_time: seconds from the call."""
+    """Decoded tokens.
+
+    confidence: geometric mean of their probabilities, 0..1. first_token_time: seconds from the call.
+    """
 
     text: str
     confidence: float

@@ -117,7 +117,9 @@ class QwenEngine:
             messages.append({"role": "user", "content": self._plain(turn.question.text)})
             messages.append({"role": "assistant", "content": self._plain(turn.text)})
         views: list[dict[str, Any]] = [{"type": "image"} for _ in images]
-        messages.append({"role": "user", "content": [*views, {"type": "text", "text": self._plain(prompt.question.text)}]})
+        messages.append(
+            {"role": "user", "content": [*views, {"type": "text", "text": self._plain(prompt.question.text)}]}
+        )
         text = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         inputs = self._processor(text=[text], images=images, return_tensors="pt")
         return {name: value.to(self._device) for name, value in inputs.items()}
@@ -138,7 +140,9 @@ class QwenEngine:
         bias[visual[: len(focus)]] = prompt.beta * focus
         return attention_bias(self._attentions, bias, first_query=int(visual[-1]) + 1)
 
-    def _decode(self, inputs: dict[str, Tensor], start: float, on_token: OnToken | None, stop: Stop | None) -> Completion:
+    def _decode(
+        self, inputs: dict[str, Tensor], start: float, on_token: OnToken | None, stop: Stop | None
+    ) -> Completion:
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         tokenizer = self._processor.tokenizer
         tokens: list[int] = []

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 def steered_mask(mask: Tensor | None, bias: Tensor, first_query: int, past: int, queries: int) -> Tensor:
     """The additive mask (1 or batch, 1, queries, past + queries) of one attention call, with the bias on it.
 
-    mask: as the layer got it: None (plain causal), bool (True = may attend) or additive. bias: (prompt length,) added to
-    the logits of those keys. first_query: position in the prompt from which on queries are steered; the visual tokens
-    before it see each other as ever. past: keys already in the cache.
+    mask: as the layer got it: None (plain causal), bool (True = may attend) or additive. bias: (prompt length,), added
+    to the logits of those keys. first_query: position in the prompt from which on queries are steered; the visual
+    tokens before it see each other as ever. past: keys already in the cache.
     """
     keys = past + queries
     positions = torch.arange(past, keys, device=bias.device)
@@ -38,7 +38,9 @@ def steered_mask(mask: Tensor | None, bias: Tensor, first_query: int, past: int,
 def attention_bias(attentions: Sequence[nn.Module], bias: Tensor, first_query: int) -> Iterator[None]:
     """Steers the given self-attention modules while the context lasts; see steered_mask."""
 
-    def rewrite(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def rewrite(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else int(cache.get_seq_length(module.layer_idx))

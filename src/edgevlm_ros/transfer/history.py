@@ -52,7 +52,9 @@ class History:
 
     def latest_cloud_turn(self, question_id: int) -> Turn | None:
         """The newest turn that the cloud has spoken for a question."""
-        return next((t for t in reversed(self.turns) if t.source is Source.CLOUD and t.question.id == question_id), None)
+        return next(
+            (t for t in reversed(self.turns) if t.source is Source.CLOUD and t.question.id == question_id), None
+        )
 
     def replaced(
         self, context: CloudContext, question: Question, now: int | None, rule: Replacement
