@@ -12,7 +12,8 @@ def test_the_image_comes_before_the_question_as_a_data_url() -> None:
     assert system == {"role": "system", "content": "be short"}
     image, text = user["content"]
     scheme, data = image["image_url"]["url"].split(",")
-    assert scheme == "data:image/jpeg;base64" and base64.b64decode(data) == b"\xff\xd8jpeg"
+    assert scheme == "data:image/jpeg;base64"
+    assert base64.b64decode(data) == b"\xff\xd8jpeg"
     assert text == {"type": "text", "text": "Where is the person?"}
     assert body["model"] == "m"
 
@@ -30,4 +31,6 @@ def test_without_an_image_only_the_words_are_sent() -> None:
 def test_the_instruction_names_the_extent_that_boxes_are_read_with(box_format) -> None:
     text = instruction(box_format, 640, 480, max_regions=5)
     right, lower = box_extent(box_format, 640, 480)
-    assert f"{right:g}" in text and f"{lower:g}" in text and "at most 5 boxes" in text
+    assert f"{right:g}" in text
+    assert f"{lower:g}" in text
+    assert "at most 5 boxes" in text

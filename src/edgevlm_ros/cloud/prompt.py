@@ -15,7 +15,7 @@ _INSTRUCTION = """\
 You look at one frame of a robot's camera and answer a question about it.
 Reply with one JSON object and nothing else:
 {{"answer": "<at most a few words>", "regions": [{{"label": "<what>", "bbox_2d": [x0, y0, x1, y1]}}]}}
-"regions" holds at most {max_regions} boxes, most important first, around what the answer is about; [] if there is nothing.
+"regions" holds at most {max_regions} boxes around what the answer is about, most important first; [] if there are none.
 {boxes}"""
 
 _BOXES = {
@@ -38,7 +38,7 @@ def instruction(box_format: BoxFormat, width: int, height: int, max_regions: int
 def chat_request(
     *, system: str, question: str, jpeg: bytes | None, model: str = "", max_tokens: int = 256
 ) -> dict[str, Any]:
-    """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves the choice to the server."""
+    """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server."""
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     if jpeg is not None:
         url = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

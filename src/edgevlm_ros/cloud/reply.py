@@ -27,7 +27,8 @@ _MAX_DEPTH = 8
 _MAX_STARTS = 16
 _MAX_LABEL_CHARS = 48
 _OPENING = re.compile(r"[{\[]")
-_MIN_SIDE = 1.0
+_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_MIN_SIDE = 2.0
 """Pixels of the keyframe: a thinner box holds nothing that could be looked at."""
 
 
@@ -55,7 +56,7 @@ def parse_reply(
 ) -> Reply:
     """Read a reply about a keyframe of width x height pixels.
 
-    extent: what the model calls the right and the lower edge, see `prompt.box_extent`. Raises ReplyError, and only that.
+    extent: what the model calls the right and the lower edge, see `prompt.box_extent`. Raises ReplyError only.
     """
     body = _without_thoughts(reply[:MAX_REPLY_CHARS])
     found, prose = _find_json(body)
@@ -187,7 +188,6 @@ class _Reader:
     _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
     _ATOM = re.compile(r"[-+.\w]+")
     _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
-    _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 
     def __init__(self, text: str, position: int) -> None:
         self.text = text
@@ -262,8 +262,8 @@ class _Reader:
         if match.end() == len(self.text):
             raise _Cut
         self.position = match.end()
-        if match[0] in self._WORDS:
-            return self._WORDS[match[0]]
+        if match[0] in _WORDS:
+            return _WORDS[match[0]]
         if match[0] in ("NaN", "Infinity", "-Infinity"):
             return math.nan
         if self._NUMBER.fullmatch(match[0]) is None:

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One question about one keyframe to any OpenAI-compatible server, and exactly one result.
+
+The network and the server may do what they like: `CloudClient.ask` returns a status and a message that says what to
+do about it, never an exception. Nothing is retried, since a keyframe ages: the next one is the retry.
+"""
+
+import asyncio
+import ipaddress
+import json
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from edgevlm_ros.cloud.jpeg import Upload
+from edgevlm_ros.cloud.prompt import BoxFormat, box_extent, chat_request, instruction
+from edgevlm_ros.cloud.reply import ReplyError, clean_text, parse_reply
+from edgevlm_ros.transfer.types import Region, Status
+
+_T = TypeVar("_T")
+MAX_BODY = 1 << 20
+"""Bytes of a response that are read: 256 tokens with logprobs stay far below."""
+_KEEPALIVE = 3.0
+"""Seconds: below the 5 s after which uvicorn closes an idle connection, so that no request runs into a closing one."""
+
+
+class EndpointError(ValueError):
+    """The way to the cloud is misconfigured; the message names the parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudResult:
+    """How one request ended. error: for people, empty if the status is OK. regions: pixels of the keyframe.
+
+    model: as the server names it. Token counts are the server's, 0 if it gives none.
+    """
+
+    status: Status
+    error: str = ""
+    text: str = ""
+    regions: tuple[Region, ...] = ()
+    regions_dropped: int = 0
+    model: str = ""
+    bytes_up: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def load_api_key(env: str = "", file: str = "") -> str:
+    """The key from the environment variable of this name, or from this file; empty if neither is named."""
+    if env and file:
+        raise EndpointError("api_key_env and api_key_file are both set: give one of them")
+    key, source = "", ""
+    if env:
+        source = f"api_key_env = {env!r}: the environment variable"
+        key = os.environ.get(env, "").strip()
+    elif file:
+        source = f"api_key_file = {file!r}: the file"
+        try:
+            key = Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EndpointError(f"{source} cannot be read ({type(error).__name__})") from error
+    if source and not key:
+        raise EndpointError(f"{source} is empty or not set")
+    if any(not 33 <= ord(character) <= 126 for character in key):
+        raise EndpointError(f"{source} holds more than a key: printable characters on one line are expected")
+    return key
+
+
+def check_base_url(base_url: str) -> httpx.URL:
+    """The URL of an endpoint, or EndpointError."""
+    example = "expected something like http://127.0.0.1:8765/v1"
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise EndpointError(f"base_url = {base_url!r}: {error}; {example}") from error
+    if url.userinfo:
+        raise EndpointError("base_url holds a user name or password: put the key in api_key_env or api_key_file")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise EndpointError(f"base_url = {base_url!r}: not an http or https URL with a host; {example}")
+    return url
+
+
+class CloudClient:
+    """A connection to one OpenAI-compatible endpoint. To be used in one event loop.
+
+    model: empty asks the server for its models once and takes the first; a server that lists none chooses itself.
+    timeout: seconds for a whole request; connecting alone may take half of it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str = "",
+        api_key: str = "",
+        timeout: float = 10.0,
+        box_format: BoxFormat = "relative_1000",
+        max_regions: int = 8,
+        max_answer_chars: int = 200,
+    ) -> None:
+        url = check_base_url(base_url)
+        self.base_url = str(url)
+        self._model = model
+        self._found_model: str | None = None
+        self._key = api_key
+        self._timeout = timeout
+        self._box_format = box_format
+        self._max_regions = max_regions
+        self._max_answer_chars = max_answer_chars
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+            timeout=httpx.Timeout(timeout, connect=timeout / 2),
+            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE),
+            trust_env=not _is_loopback(url.host),  # a proxy of the environment is no way to this machine
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, upload: Upload, question: str) -> CloudResult:
+        """Ask about one keyframe; every way it can end is a result."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        sent = 0
+        try:
+            if not self._model and self._found_model is None:
+                self._found_model = await _by(deadline, self._first_model())
+            body = self._body(upload, question)
+            sent = len(body)
+            return self._answered(upload, await _by(deadline, self._post(body)), sent)
+        except asyncio.TimeoutError:
+            return self._failed(Status.TIMEOUT, f"no whole reply within timeout = {self._timeout:g} s", sent)
+        except _Rejected as error:
+            if error.code in (400, 404):
+                self._found_model = None  # the server may serve another model than it did
+            return self._failed(Status.REJECTED, str(error), sent)
+        except (_Unparsable, ReplyError) as error:
+            return self._failed(Status.UNPARSABLE, str(error), sent)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            hint = "is the server running, and are base_url and the network right?"
+            return self._failed(Status.UNREACHABLE, f"no connection to {self.base_url} ({_reason(error)}): {hint}")
+        except httpx.TimeoutException as error:
+            return self._failed(Status.TIMEOUT, f"{self.base_url} is too slow ({_reason(error)})", sent)
+        except httpx.HTTPError as error:
+            return self._failed(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
+
+    async def sees_images(self, result: CloudResult, upload: Upload, question: str) -> bool | None:
+        """Whether the image of an answered request was counted in its prompt; None if that cannot be told.
+
+        Some servers drop images they cannot handle and answer from the words alone, with HTTP 200. The same request
+        without its image then costs the same number of tokens.
+        """
+        if result.status is not Status.OK or result.prompt_tokens == 0:
+            return None
+        try:
+            body = self._body(upload, question, with_image=False, max_tokens=1)
+            reply = await asyncio.wait_for(self._post(body), self._timeout)
+        except (asyncio.TimeoutError, httpx.HTTPError, _Rejected, _Unparsable):
+            return None
+        words_alone = _count(reply, "prompt_tokens")
+        return None if words_alone == 0 else words_alone < result.prompt_tokens
+
+    def _answered(self, upload: Upload, reply: dict[str, Any], sent: int) -> CloudResult:
+        """The result of a reply; raises ReplyError or _Unparsable if there is no answer in it."""
+        parsed = parse_reply(
+            _content(reply),
+            width=upload.source_width,
+            height=upload.source_height,
+            extent=box_extent(self._box_format, upload.width, upload.height),
+            max_regions=self._max_regions,
+            max_chars=self._max_answer_chars,
+        )
+        named = reply.get("model")
+        return CloudResult(
+            status=Status.OK,
+            text=parsed.text,
+            regions=parsed.regions,
+            regions_dropped=parsed.regions_dropped,
+            model=clean_text(named, 100) if isinstance(named, str) else self._model or self._found_model or "",
+            bytes_up=sent,
+            prompt_tokens=_count(reply, "prompt_tokens"),
+            completion_tokens=_count(reply, "completion_tokens"),
+        )
+
+    def _body(self, upload: Upload, question: str, *, with_image: bool = True, max_tokens: int = 256) -> bytes:
+        request = chat_request(
+            system=instruction(self._box_format, upload.width, upload.height, self._max_regions),
+            question=question,
+            jpeg=upload.jpeg if with_image else None,
+            model=self._model or self._found_model or "",
+            max_tokens=max_tokens,
+        )
+        return json.dumps(request).encode()
+
+    async def _first_model(self) -> str:
+        """Id of the first model that the server lists, empty if it lists none."""
+        try:
+            listing = await self._send(self._http.build_request("GET", "models"))
+        except _Rejected as error:
+            if error.code == 404:
+                return ""
+            raise
+        models = listing.get("data")
+        first = models[0] if isinstance(models, list) and models else None
+        found = first.get("id") if isinstance(first, dict) else None
+        return found if isinstance(found, str) else ""
+
+    async def _post(self, body: bytes) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        return await self._send(self._http.build_request("POST", "chat/completions", content=body, headers=headers))
+
+    async def _send(self, request: httpx.Request) -> dict[str, Any]:
+        """The JSON object that the server returns; raises _Rejected, _Unparsable or httpx.HTTPError."""
+        response = await self._http.send(request, stream=True)
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise _Unparsable(f"the reply is longer than {MAX_BODY} bytes")
+        finally:
+            await response.aclose()
+        text = self._redacted(body.decode("utf-8", errors="replace"))
+        if response.status_code != 200:
+            raise _Rejected(response, text)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _Unparsable(f"the reply is no JSON: {clean_text(text[:200], 80)!r}") from error
+        if not isinstance(value, dict):
+            raise _Unparsable(f"the reply is a JSON {type(value).__name__}, not an object")
+        return value
+
+    def _failed(self, status: Status, error: str, sent: int = 0) -> CloudResult:
+        return CloudResult(status, error=self._redacted(error), bytes_up=sent)
+
+    def _redacted(self, text: str) -> str:
+        """A server may repeat the key that it did not like; it goes no further than here."""
+        return text.replace(self._key, "***") if self._key else text
+
+
+class _Unparsable(Exception):
+    """HTTP 200, but not what the API promises."""
+
+
+class _Rejected(Exception):
+    """An HTTP status that is not 200."""
+
+    def __init__(self, response: httpx.Response, text: str) -> None:
+        self.code = response.status_code
+        said = f": {clean_text(text[:600], 160)}" if text.strip() else ""
+        super().__init__(f"HTTP {self.code}{said} ({self._hint(response)})")
+
+    def _hint(self, response: httpx.Response) -> str:
+        if self.code in (401, 403):
+            return "check the key that api_key_env or api_key_file names"
+        if self.code == 413:
+            return "lower max_side or jpeg_quality"
+        if self.code == 429:
+            after = clean_text(response.headers.get("retry-after", ""), 40)
+            return f"too many requests{f', retry after {after}' if after else ''}: raise keyframe_period"
+        if 300 <= self.code < 400:
+            return f"set base_url to where it points: {clean_text(response.headers.get('location', ''), 200)}"
+        if self.code >= 500:
+            return "the server failed: see its log"
+        return "check base_url, which usually ends in /v1, and model"
+
+
+async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:
+    """Await until a time of the running loop's clock, or asyncio.TimeoutError."""
+    return await asyncio.wait_for(work, deadline - asyncio.get_running_loop().time())
+
+
+def _content(reply: dict[str, Any]) -> str:
+    """The words of the first choice."""
+    try:
+        content = reply["choices"][0]["message"]["content"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise _Unparsable(f"the reply has no choices[0].message.content: {clean_text(str(reply), 80)!r}") from error
+    if isinstance(content, list):  # some servers return parts
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        raise _Unparsable("the message of the reply has no text")
+    return content
+
+
+def _count(reply: dict[str, Any], name: str) -> int:
+    usage = reply.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 < count < 2**32 else 0
+
+
+def _reason(error: Exception) -> str:
+    return clean_text(str(error), 160) or type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

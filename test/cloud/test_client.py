@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+import asyncio
+import base64
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
+
+from edgevlm_ros.cloud.client import (
+    MAX_BODY,
+    CloudClient,
+    CloudResult,
+    EndpointError,
+    check_base_url,
+    load_api_key,
+)
+from edgevlm_ros.cloud.jpeg import Upload
+from edgevlm_ros.transfer.types import Status
+
+UPLOAD = Upload(b"\xff\xd8a picture\xff\xd9", width=320, height=240, source_width=640, source_height=480)
+KEY = "sk-canary-0123456789"
+
+
+@pytest.fixture
+def cloud() -> Iterator[ScriptedCloud]:
+    with ScriptedCloud() as cloud:
+        yield cloud
+
+
+def ask(base_url: str, *, times: int = 1, **options) -> list[CloudResult]:
+    async def conversation() -> list[CloudResult]:
+        client = CloudClient(base_url, **options)
+        try:
+            return [await client.ask(UPLOAD, "Where is the cart?") for _ in range(times)]
+        finally:
+            await client.aclose()
+
+    return asyncio.run(conversation())
+
+
+def ask_once(base_url: str, **options) -> CloudResult:
+    return ask(base_url, **options)[0]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_good_reply_becomes_text_regions_and_counts(cloud: ScriptedCloud) -> None:
+    result = ask_once(cloud.base_url)
+    assert (result.status, result.error, result.text) == (Status.OK, "", "acid, left")
+    box = result.regions[0]
+    assert (box.label, box.x0, box.y0, box.x1, box.y1) == ("cart", 80.0, 120.0, 240.0, 240.0)
+    assert (result.model, result.prompt_tokens, result.completion_tokens) == ("scripted-lvlm", 150, 20)
+    assert result.bytes_up > len(UPLOAD.jpeg)
+
+
+def test_the_request_carries_the_jpeg_the_question_and_the_key(cloud: ScriptedCloud) -> None:
+    ask_once(cloud.base_url, api_key=KEY, model="big-one")
+    request = cloud.chats[0]
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.body["model"] == "big-one"
+    assert base64.b64decode(str(request.image_url).split(",")[1]) == UPLOAD.jpeg
+    assert request.body["messages"][1]["content"][1]["text"] == "Where is the cart?"
+
+
+def test_boxes_in_pixels_are_pixels_of_what_was_sent(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion('{"answer": "x", "regions": [{"bbox_2d": [32, 24, 64, 48]}]}')
+    box = ask_once(cloud.base_url, box_format="pixels").regions[0]
+    assert (box.x0, box.y0, box.x1, box.y1) == (64.0, 48.0, 128.0, 96.0)
+
+
+def test_content_in_parts_is_joined(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion([{"type": "text", "text": "on the "}, {"type": "text", "text": "left"}])
+    assert ask_once(cloud.base_url).text == "on the left"
+
+
+# -- the model's name --------------------------------------------------------------------------------------------------
+
+
+def test_an_unnamed_model_is_asked_for_once_and_the_first_is_taken(cloud: ScriptedCloud) -> None:
+    ask(cloud.base_url, times=3)
+    assert [request.path for request in cloud.requests].count("/v1/models") == 1
+    assert {request.body["model"] for request in cloud.chats} == {"scripted-lvlm"}
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [Reply({"data": []}), Reply({"data": None}), Reply({"data": [{}]}), Reply({"detail": "Not Found"}, status=404)],
+    ids=["empty", "null", "nameless", "404"],
+)
+def test_a_server_that_lists_no_model_chooses_itself(cloud: ScriptedCloud, listing: Reply) -> None:
+    cloud.models = listing
+    assert ask_once(cloud.base_url).status is Status.OK
+    assert "model" not in cloud.chats[0].body
+
+
+def test_a_server_that_came_back_with_another_model_is_asked_again(cloud: ScriptedCloud) -> None:
+    def only(model: str):
+        return lambda request: completion() if request.body["model"] == model else Reply("unknown model", status=404)
+
+    cloud.answer = only("next-lvlm")
+
+    async def conversation() -> list[Status]:
+        client = CloudClient(cloud.base_url)
+        first = await client.ask(UPLOAD, "?")
+        cloud.models = Reply({"data": [{"id": "next-lvlm"}]})
+        second = await client.ask(UPLOAD, "?")
+        await client.aclose()
+        return [first.status, second.status]
+
+    assert asyncio.run(conversation()) == [Status.REJECTED, Status.OK]
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        (Reply({"error": {"message": "bad key"}}, status=401), "check the key that api_key_env or api_key_file names"),
+        (Reply("no such model", status=404), "check base_url"),
+        (Reply("", status=413), "lower max_side or jpeg_quality"),
+        (Reply("slow down", status=429, headers={"Retry-After": "7"}), "retry after 7: raise keyframe_period"),
+        (Reply(b"Internal Server Error", status=500), "HTTP 500: Internal Server Error"),
+        (Reply("", status=307, headers={"Location": "https://elsewhere/v1"}), "set base_url to where it points"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Reply) else "",
+)
+def test_an_http_error_is_rejected_with_what_to_do_about_it(cloud: ScriptedCloud, reply: Reply, hint: str) -> None:
+    cloud.answer = lambda request: reply
+    result = ask_once(cloud.base_url)
+    assert result.status is Status.REJECTED
+    assert hint in result.error
+    assert result.text == ""
+    assert result.bytes_up > 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Reply(b"<html>login</html>"), "no JSON"),
+        (Reply(b'{"choices": [{"mess'), "no JSON"),
+        (Reply(b"[" * 100_000), "no JSON"),
+        (Reply(b"\xff\xfe\x00"), "no JSON"),
+        (Reply([1, 2]), "a JSON list, not an object"),
+        (Reply({}), "no choices"),
+        (Reply({"choices": []}), "no choices"),
+        (Reply({"choices": [{"message": {"content": None}}]}), "no text"),
+        (completion('{"answer": "acid, le'), "no answer in the reply"),
+        (completion(""), "no answer in the reply"),
+        (Reply(b" " * (MAX_BODY + 1)), "longer than"),
+    ],
+    ids=["html", "cut", "deep", "bytes", "list", "empty", "no-choice", "null", "cut-answer", "silence", "endless"],
+)
+def test_a_reply_without_an_answer_is_unparsable(cloud: ScriptedCloud, reply: Reply, why: str) -> None:
+    cloud.answer = lambda request: reply
+    result = ask_once(cloud.base_url)
+    assert result.status is Status.UNPARSABLE
+    assert why in result.error
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [completion(hold=20.0), completion(drip=0.05)],
+    ids=["silent", "dripping"],
+)
+def test_a_reply_that_takes_too_long_is_a_timeout(cloud: ScriptedCloud, reply: Reply) -> None:
+    cloud.answer = lambda request: reply
+    start = time.monotonic()
+    result = ask_once(cloud.base_url, timeout=0.6)
+    assert result.status is Status.TIMEOUT
+    assert "timeout = 0.6 s" in result.error or "too slow" in result.error
+    assert time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(b"", cut=True), completion(cut=True)], ids=["before the reply", "within the reply"]
+)
+def test_a_connection_that_breaks_is_unreachable(cloud: ScriptedCloud, reply: Reply) -> None:
+    cloud.answer = lambda request: reply
+    result = ask_once(cloud.base_url)
+    assert result.status is Status.UNREACHABLE
+    assert "broke the connection" in result.error
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nobody_listening_is_unreachable(scheme: str) -> None:
+    result = ask_once(f"{scheme}://127.0.0.1:{free_port()}/v1")
+    assert result.status is Status.UNREACHABLE
+    assert "is the server running" in result.error
+    assert result.bytes_up == 0
+
+
+def test_an_unknown_host_is_unreachable() -> None:
+    assert ask_once("http://no-such-host.invalid/v1", timeout=5.0).status is Status.UNREACHABLE
+
+
+def test_tls_with_a_server_that_speaks_none_is_unreachable(cloud: ScriptedCloud) -> None:
+    assert ask_once(cloud.base_url.replace("http:", "https:")).status is Status.UNREACHABLE
+
+
+def test_a_server_that_appears_is_used_by_the_next_request() -> None:
+    port = free_port()
+
+    async def conversation() -> list[Status]:
+        client = CloudClient(f"http://127.0.0.1:{port}/v1")
+        statuses = [(await client.ask(UPLOAD, "?")).status]
+        for _ in range(2):
+            with ScriptedCloud(port=port):
+                statuses.append((await client.ask(UPLOAD, "?")).status)
+            statuses.append((await client.ask(UPLOAD, "?")).status)
+        await client.aclose()
+        return statuses
+
+    off, on = Status.UNREACHABLE, Status.OK
+    assert asyncio.run(conversation()) == [off, on, off, on, off]
+
+
+def test_a_proxy_of_the_environment_is_no_way_to_this_machine(
+    cloud: ScriptedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    assert ask_once(cloud.base_url).status is Status.OK
+
+
+# -- keys and addresses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(f"invalid key {KEY}", status=401), Reply(f"{'x' * 150} {KEY}", status=401), Reply(KEY.encode())],
+    ids=["error", "at the cut", "body"],
+)
+def test_a_key_that_the_server_repeats_goes_no_further(cloud: ScriptedCloud, reply: Reply) -> None:
+    cloud.answer = lambda request: reply
+    assert KEY[:10] not in str(ask_once(cloud.base_url, api_key=KEY))
+
+
+def test_the_key_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("A_KEY", f" {KEY}\n")
+    (tmp_path / "key").write_text(KEY + "\n")
+    assert load_api_key(env="A_KEY") == load_api_key(file=str(tmp_path / "key")) == KEY
+    assert load_api_key() == ""
+
+
+def test_a_key_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    monkeypatch.setenv("TWO_LINES", f"{KEY}\nX-Header: {KEY}")
+    (tmp_path / "empty").write_text("\n")
+    for named, message in [
+        ({"env": "A_KEY"}, "api_key_env = 'A_KEY'"),
+        ({"file": str(tmp_path / "none")}, "cannot be read"),
+        ({"file": str(tmp_path / "empty")}, "is empty"),
+        ({"env": "TWO_LINES"}, "holds more than a key"),
+        ({"env": "A_KEY", "file": "key"}, "both set"),
+    ]:
+        with pytest.raises(EndpointError, match=message) as caught:
+            load_api_key(**named)
+        assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["", "127.0.0.1:8000", "ftp://host/v1", "http://", "http://host:port/v1", "/v1"])
+def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
+    with pytest.raises(EndpointError, match="base_url") as caught:
+        check_base_url(base_url)
+    assert "http://127.0.0.1:8765/v1" in str(caught.value)
+
+
+def test_a_password_in_the_base_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(EndpointError, match="api_key_env") as caught:
+        check_base_url(f"https://user:{KEY}@host/v1")
+    assert KEY not in str(caught.value)
+
+
+# -- does it look at all -----------------------------------------------------------------------------------------------
+
+
+def by_words(with_image: int, without: int):
+    def answer(request: Request) -> Reply:
+        return completion(prompt_tokens=with_image if request.image_url else without)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("with_image", "without", "sees"), [(150, 30, True), (30, 30, False), (0, 0, None), (150, 0, None)]
+)
+def test_a_server_that_drops_images_is_found_out_by_its_token_counts(
+    cloud: ScriptedCloud, with_image: int, without: int, sees: bool | None
+) -> None:
+    cloud.answer = by_words(with_image, without)
+
+    async def conversation() -> bool | None:
+        client = CloudClient(cloud.base_url)
+        try:
+            return await client.sees_images(await client.ask(UPLOAD, "?"), UPLOAD, "?")
+        finally:
+            await client.aclose()
+
+    assert asyncio.run(conversation()) is sees
