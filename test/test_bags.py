@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into a bag comes out of it, and a broken bag says how it is broken."""
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from edgevlm_ros.bags import STORAGES, BagError, BagReader, BagWriter, typestore
+
+TYPES = typestore().types
+IMAGE = "sensor_msgs/msg/CompressedImage"
+
+
+def header(stamp: int = 0) -> Any:
+    return TYPES["std_msgs/msg/Header"](TYPES["builtin_interfaces/msg/Time"](*divmod(stamp, 10**9)), "camera")
+
+
+def jpeg(stamp: int) -> Any:
+    import numpy as np
+
+    return TYPES[IMAGE](header(stamp), "jpeg", np.arange(stamp % 50 + 5, dtype=np.uint8))
+
+
+@pytest.fixture(params=STORAGES)
+def bag(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Ten frames at 5 Hz and a question that stands from the start."""
+    path = tmp_path / "bag"
+    with BagWriter(path, request.param) as writer:
+        writer.add_topic("/question", "edgevlm_msgs/msg/Question", latched=True)
+        writer.write_message("/question", TYPES["edgevlm_msgs/msg/Question"](header(), 7, "Where?"), 10**9)
+        for index in range(10):
+            writer.write_message("/image/compressed", jpeg(index), 10**9 + index * 200_000_000)
+    return path
+
+
+def test_messages_come_back_in_order_with_their_bytes(bag: Path) -> None:
+    with BagReader(bag) as reader:
+        records = list(reader.records(topics=["/image/compressed"]))
+        assert [r.stamp for r in records] == [10**9 + i * 200_000_000 for i in range(10)]
+        assert all(reader.deserialize(r).data.tolist() == jpeg(i).data.tolist() for i, r in enumerate(records))
+
+
+def test_own_messages_are_known(bag: Path) -> None:
+    with BagReader(bag) as reader:
+        (record,) = reader.records(types=["edgevlm_msgs/msg/Question"])
+        assert reader.deserialize(record).text == "Where?"
+
+
+def test_bag_tells_its_topics_and_times(bag: Path) -> None:
+    with BagReader(bag) as reader:
+        assert (reader.start, reader.end, reader.message_count) == (10**9, 10**9 + 1_800_000_000, 11)
+        question, image = reader.topics["/question"], reader.topics["/image/compressed"]
+    assert (question.latched, question.count) == (True, 1)
+    assert (image.latched, image.count, image.type) == (False, 10, IMAGE)
+
+
+def test_time_range_is_half_open(bag: Path) -> None:
+    with BagReader(bag) as reader:
+        stamps = [r.stamp for r in reader.records(start=10**9 + 200_000_000, stop=10**9 + 600_000_000)]
+    assert stamps == [10**9 + 200_000_000, 10**9 + 400_000_000]
+
+
+def test_single_storage_file_can_be_named(bag: Path) -> None:
+    (file,) = [*bag.glob("*.mcap"), *bag.glob("*.db3")]
+    with BagReader(file) as reader:
+        assert sum(1 for _ in reader.records()) == 11
+
+
+def test_raw_bytes_can_be_copied_to_the_other_storage(bag: Path, tmp_path: Path) -> None:
+    for storage in STORAGES:
+        with BagReader(bag) as reader, BagWriter(tmp_path / storage, storage) as writer:
+            for record in reader.records():
+                writer.write(*record)
+        with BagReader(bag) as one, BagReader(tmp_path / storage) as other:
+            assert list(one.records()) == list(other.records())
+
+
+def test_camera_is_found_among_topics(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        for topic, count in {"/depth/image/compressed": 9, "/left/compressed": 3, "/right/compressed": 4}.items():
+            for index in range(count):
+                writer.write_message(topic, jpeg(index), index)
+    with BagReader(tmp_path / "bag") as reader:
+        assert reader.image_topic().name == "/right/compressed"
+        assert reader.image_topic("left/compressed").name == "/left/compressed"
+        with pytest.raises(BagError, match=r"no images on /rear; it has .*/left/compressed"):
+            reader.image_topic("/rear")
+
+
+def test_bag_without_images_lists_what_it_has(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_message("/scan_info", TYPES["std_msgs/msg/String"]("hello"), 5)
+    with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match=r"no images; .*/scan_info"):
+        reader.image_topic()
+
+
+def test_empty_bag_is_empty(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag"):
+        pass
+    with BagReader(tmp_path / "bag") as reader:
+        assert (reader.start, reader.end, list(reader.records())) == (0, 0, [])
+        with pytest.raises(BagError, match="no topics at all"):
+            reader.image_topic()
+
+
+def test_type_that_only_the_bag_defines_can_be_read(tmp_path: Path) -> None:
+    theirs = get_typestore(Stores.EMPTY)
+    theirs.register(get_types_from_msg("float64 charge\n", "their_msgs/msg/Battery"))
+    message = theirs.types["their_msgs/msg/Battery"](charge=0.5)
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/battery", "their_msgs/msg/Battery", typestore=theirs)
+        writer.write(connection, 1, theirs.serialize_cdr(message, "their_msgs/msg/Battery"))
+    with BagReader(tmp_path / "bag") as reader:
+        (record,) = reader.records()
+        assert reader.deserialize(record).charge == 0.5
+
+
+def test_missing_bag_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"/nowhere: no such"), BagReader(tmp_path / "nowhere"):
+        pass
+
+
+def test_ros1_bag_is_told_how_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(BagError, match="rosbags-convert"), BagReader(tmp_path / "old.bag"):
+        pass
+
+
+def test_folder_without_metadata_names_the_file_to_try(bag: Path) -> None:
+    (bag / "metadata.yaml").unlink()
+    with pytest.raises(BagError, match=r"metadata\.yaml.*reindex"), BagReader(bag):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "rosbag2_bagfile_information: {version: 8}", "[1, 2]", "\0"])
+def test_damaged_metadata_is_a_bag_error(bag: Path, text: str) -> None:
+    (bag / "metadata.yaml").write_text(text)
+    with pytest.raises(BagError, match="cannot be read"), BagReader(bag):
+        pass
+
+
+def test_truncated_metadata_is_a_bag_error_or_still_right(bag: Path) -> None:
+    whole = (bag / "metadata.yaml").read_text()
+    for length in range(0, len(whole), 37):
+        (bag / "metadata.yaml").write_text(whole[:length])
+        try:
+            with BagReader(bag) as reader:
+                list(reader.records())
+        except BagError as error:
+            assert str(bag) in str(error)
+
+
+def test_truncated_or_flipped_storage_is_a_bag_error_or_still_readable(bag: Path) -> None:
+    (file,) = [*bag.glob("*.mcap"), *bag.glob("*.db3")]
+    whole = file.read_bytes()
+    step = len(whole) // 25
+    cut = (whole[:length] for length in range(0, len(whole), step))
+    flipped = (whole[:at] + bytes(8) + whole[at + 8 :] for at in range(0, len(whole), step))
+    for data in itertools.chain(cut, flipped):
+        file.write_bytes(data)
+        try:
+            with BagReader(bag) as reader:
+                for record in reader.records():
+                    reader.deserialize(record)
+        except BagError as error:
+            assert str(bag) in str(error)
+
+
+def test_existing_folder_is_not_overwritten(bag: Path) -> None:
+    with pytest.raises(BagError, match="exists already"):
+        BagWriter(bag)
+
+
+def test_unknown_storage_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="mcap, sqlite3"):
+        BagWriter(tmp_path / "bag", "hdf5")
+
+
+def test_unknown_type_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"their_msgs/msg/Odd"), BagWriter(tmp_path / "bag") as writer:
+        writer.write("/odd", "their_msgs/msg/Odd", 1, b"")
+
+
+def test_failed_writing_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), BagWriter(tmp_path / "bag") as writer:
+        writer.write_message("/a", TYPES["std_msgs/msg/String"]("a"), 1)
+        raise RuntimeError
+    assert not (tmp_path / "bag").exists()
+
+
+def test_metadata_is_what_ros_reads(bag: Path) -> None:
+    import yaml
+
+    information = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert information["storage_identifier"] in STORAGES
+    assert {t["topic_metadata"]["serialization_format"] for t in information["topics_with_message_count"]} == {"cdr"}
+    shutil.rmtree(bag)
