@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder: keeps what the graph says, for people to read and for figures to be made of.
+
+In its folder: `bag` (MCAP: answers, contexts, focus, metrics, questions, ground truth, each at the time it was heard),
+answers.jsonl (a line as soon as it is said) and overlay.mp4. Messages are taken as the bytes they are, the video is
+encoded in a thread of its own, and nothing that comes in on a topic can end it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
+
+from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Focus, Metrics
+from edgevlm_msgs.msg import Question as QuestionMsg
+from edgevlm_ros.bags import STORAGES, BagError, BagWriter
+from edgevlm_ros.evaluation.recording import AnswerRecord, nanoseconds
+from edgevlm_ros.evaluation.video import VideoWriter
+from edgevlm_ros.images import to_rgb
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
+
+PARAMETERS = (
+    Parameter("folder", "recording", "Where to write bag, answers.jsonl and overlay.mp4."),
+    Parameter("storage", "mcap", "Of the bag.", choices=STORAGES),
+    Parameter("overlay", True, "Whether to make a video of 'focus/overlay'."),
+)
+TOPICS: dict[str, tuple[type[Any], Any]] = {
+    "question": (QuestionMsg, qos.LATCHED),
+    "ground_truth": (Annotation, qos.EVENTS),
+    "answer": (Answer, qos.EVENTS),
+    "context": (CloudContext, qos.EVENTS),
+    "focus": (Focus, qos.EVENTS),
+    "metrics": (Metrics, qos.EVENTS),
+}
+_TRUTHS = 100  # annotations kept until their frames' answers come
+
+
+class RecorderNode(Node):
+    """In: TOPICS and `focus/overlay`. Out: files."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("recorder_node", **kwargs)
+        values = Parameters(self, PARAMETERS, lambda: None, lambda: True)
+        folder = Path(values["folder"]).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._bag = BagWriter(folder / "bag", values["storage"])
+        self._lines: TextIO = (folder / "answers.jsonl").open("w", encoding="utf-8", buffering=1)
+        self._video = VideoWriter(folder / "overlay.mp4") if values["overlay"] else None
+        self._truths: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._early: list[tuple[str, str, bytes]] = []
+        for topic, (kind, profile) in TOPICS.items():
+            name, type_name = self.resolve_topic_name(topic), f"edgevlm_msgs/msg/{kind.__name__}"
+            self._bag.add_topic(name, type_name, latched=profile is qos.LATCHED)
+            self.create_subscription(kind, topic, partial(self._on_message, kind, name, type_name), profile, raw=True)
+        if self._video is not None:
+            self.create_subscription(Image, "focus/overlay", self._on_overlay, qos.EVENTS, raw=True)
+        self.get_logger().info(f"recording into {folder}")
+
+    def _on_message(self, kind: type[Any], name: str, type_name: str, data: bytes) -> None:
+        try:
+            now = self.get_clock().now().nanoseconds
+            if now == 0:  # simulated time that has not begun: what is latched happens when it does
+                self._early += [(name, type_name, data)] if kind is QuestionMsg else []
+                return
+            for early in self._early:
+                self._bag.write(early[0], early[1], now, early[2])
+            self._early.clear()
+            self._bag.write(name, type_name, now, data)
+            if kind is Annotation:
+                self._keep_truth(deserialize_message(data, Annotation))
+            elif kind is Answer:
+                self._keep_answer(deserialize_message(data, Answer), now)
+        except Exception as error:
+            self.get_logger().error(f"a message on {name} is not recorded: {error!r}", throttle_duration_sec=5.0)
+
+    def _keep_truth(self, message: Annotation) -> None:
+        self._truths[nanoseconds(message.header.stamp), message.question] = message.answer
+        while len(self._truths) > _TRUTHS:
+            self._truths.popitem(last=False)
+
+    def _keep_answer(self, message: Answer, now: int) -> None:
+        truth = self._truths.get((nanoseconds(message.header.stamp), message.question))
+        self._lines.write(AnswerRecord.of(message, now, truth).line())
+
+    def _on_overlay(self, data: bytes) -> None:
+        if self._video is not None:
+            self._video.put(lambda: _picture(data))
+
+    def close(self) -> None:
+        """Finishes the files."""
+        self._lines.close()
+        self._bag.close()
+        if self._video is not None:
+            self._video.close()
+            if self._video.dropped:
+                print(f"{self._video.dropped} overlay frames were left out of the video", file=sys.stderr)
+            if self._video.error is not None:
+                print(f"error: {self._video.error}", file=sys.stderr)
+
+
+def _picture(data: bytes) -> tuple[int, Any]:
+    message = deserialize_message(data, Image)
+    return nanoseconds(message.header.stamp), to_rgb(message)
+
+
+def main(args: list[str] | None = None) -> None:
+    rclpy.init(args=args)
+    try:
+        node = RecorderNode()
+    except (ParameterError, BagError, OSError) as error:
+        rclpy.try_shutdown()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()
