@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
 
 from edgevlm_ros.cloud.client import (
     MAX_BODY,
@@ -19,6 +18,7 @@ from edgevlm_ros.cloud.client import (
 )
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.transfer.types import Status
+from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
 
 UPLOAD = Upload(b"\xff\xd8a picture\xff\xd9", width=320, height=240, source_width=640, source_height=480)
 KEY = "sk-canary-0123456789"

@@ -87,7 +87,7 @@ class ScriptedCloud:
     ) -> None:
         self.stop()
 
-    def _handler(cloud) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(cloud) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 cloud.requests.append(Request(self.path, dict(self.headers), {}))

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`transformers serve` as a process that ends with the one that started it.
+
+A server that outlives a killed demo would hold its port and a core, and the next demo would talk to the old model.
+"""
+
+import os
+import signal
+import threading
+import time
+
+
+def end_with(parent: int) -> None:
+    """Terminate this process as soon as it is no longer a child of `parent`."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    end_with(int(os.environ["EDGEVLM_PARENT"]))
+    from transformers.cli.transformers import app
+
+    app()

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An LVLM on this machine, for a demo without a cloud: `transformers serve` on a model folder, on loopback.
+
+It is a real OpenAI-compatible server, so that the bridge's client is the same as for vLLM or OpenAI. It stands for a
+computer elsewhere and must not take the robot's: it runs on one thread, at a low priority. It loads the model before it
+listens and is asked once before it counts as ready, so that the first keyframe is no slower than the next.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import numpy as np
+
+from edgevlm_ros.assets import AssetError, model_path
+from edgevlm_ros.cloud.jpeg import encode
+from edgevlm_ros.cloud.prompt import chat_request
+
+DEFAULT_MODEL = "micro_lvlm"
+DEFAULT_PORT = 8765
+_LOG_LINES = 15
+_NICENESS = 10
+
+
+class ServerError(RuntimeError):
+    """The server did not start, or died; the message holds the end of its log."""
+
+
+class LvlmServer:
+    """One server process. model: a bundled model's name, a folder, or a hub id that is in the local cache.
+
+    port: 0 takes a free one, which a restart keeps. A context manager: started and ready inside, stopped outside.
+    """
+
+    def __init__(self, model: str = DEFAULT_MODEL, *, port: int = 0, device: str = "cpu", threads: int = 1) -> None:
+        self._model = model_path(model)
+        self._device = device
+        self._threads = threads
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgevlm-lvlm-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port(port)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process, without waiting for it."""
+        if self.running:
+            return
+        folder = Path(self._model)
+        name = folder.name if folder.is_dir() else self._model  # the name in replies: no paths of this machine
+        arguments = [name, "--device", self._device, "--host", "127.0.0.1", "--port", str(self.port)]
+        if self._device == "cpu":
+            arguments += ["--dtype", "float32"]  # half precision is emulated on most CPUs
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "edgevlm_ros.cloud.lvlm_process", "serve", *arguments],
+                cwd=folder.parent if folder.is_dir() else None,
+                env=self._environment(private_hub=folder.is_dir()),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+
+    def wait_ready(self, timeout: float = 120.0) -> float:
+        """Wait until it has answered a question about an image; returns the seconds it took. Raises ServerError."""
+        began = time.monotonic()
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=timeout, trust_env=False) as http:
+            while not self._healthy(http):
+                if not self.running:
+                    raise ServerError(f"the LVLM server ended while it started:\n{self.log_tail()}")
+                if time.monotonic() - began > timeout:
+                    raise ServerError(f"the LVLM server did not start within {timeout:g} s:\n{self.log_tail()}")
+                time.sleep(0.1)
+            if self._ask(http, with_image=True) <= self._ask(http, with_image=False):
+                raise ServerError(f"{self._model} answers without looking: its processor has no image part")
+        return time.monotonic() - began
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End it, by force if it takes longer than the time-out. May be called again, and before start()."""
+        self._end(signal.SIGTERM, timeout)
+        self._end(signal.SIGKILL, 10.0)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def restart(self, timeout: float = 120.0) -> float:
+        """Stop it if it runs, and start it on the same port; returns the seconds until it was ready."""
+        self.stop()
+        self.start()
+        return self.wait_ready(timeout)
+
+    def log_tail(self) -> str:
+        """The last lines it has written."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n".join(lines[-_LOG_LINES:]) or "(it wrote nothing)"
+
+    def __enter__(self) -> "LvlmServer":
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _log(self) -> Path:
+        return Path(self._scratch.name) / "server.log"
+
+    def _environment(self, private_hub: bool) -> dict[str, str]:
+        """The server lists the hub cache's models and fails if there is none; a folder's server lists no others."""
+        threads = str(self._threads)
+        ours = {
+            "EDGEVLM_PARENT": str(os.getpid()),
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        }
+        hub = Path(self._scratch.name) / "hub"
+        if private_hub:
+            ours |= {"HF_HOME": str(hub.parent), "HF_HUB_CACHE": str(hub)}
+            hub.mkdir(exist_ok=True)
+        return {**os.environ, **ours}
+
+    def _healthy(self, http: httpx.Client) -> bool:
+        try:
+            return http.get("/health").status_code == 200 and self.running
+        except httpx.HTTPError:
+            return False
+
+    def _ask(self, http: httpx.Client, *, with_image: bool) -> int:
+        """Ask for a few tokens about a gray image, or without one; returns the tokens of the prompt."""
+        jpeg = encode(np.full((48, 64, 3), 128, np.uint8), max_side=64, quality=80).jpeg if with_image else None
+        request = chat_request(system="", question="?", jpeg=jpeg, max_tokens=4)
+        try:
+            response = http.post("/v1/chat/completions", json=request)
+            return int(response.raise_for_status().json()["usage"]["prompt_tokens"])
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            raise ServerError(f"the LVLM server does not answer ({error}):\n{self.log_tail()}") from error
+
+    def _end(self, how: signal.Signals, timeout: float) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        os.killpg(self._process.pid, how)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            if how is signal.SIGKILL:
+                raise
+
+
+def _free_port(port: int) -> int:
+    """The port itself if it is free, or any free one for 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServerError(f"port {port} is taken ({error.strerror}): give another one, or 0 for any") from error
+        return int(probe.getsockname()[1])
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`edgevlm serve`."""
+    parser = subparsers.add_parser("serve", help="serve a vision-language model with the OpenAI API, on loopback")
+    _add_arguments(parser)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model, folder or hub id (%(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1; 0: any (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.set_defaults(run=serve)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    signal.signal(signal.SIGINT, lambda number, frame: stopped.set())
+    server = None
+    try:
+        server = LvlmServer(arguments.model, port=arguments.port, device=arguments.device, threads=arguments.threads)
+        server.start()
+        seconds = server.wait_ready()
+        print(
+            f"serving {arguments.model} at {server.base_url}, ready after {seconds:.1f} s; Ctrl-C ends it", flush=True
+        )
+        while not stopped.wait(0.5):
+            if not server.running:
+                raise ServerError(f"the LVLM server has ended:\n{server.log_tail()}")
+    except (AssetError, ServerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if server is not None:
+            server.stop()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    _add_arguments(parser)
+    return serve(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

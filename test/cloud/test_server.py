@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from edgevlm_ros.assets import AssetError
+from edgevlm_ros.cloud.client import CloudClient, CloudResult
+from edgevlm_ros.cloud.jpeg import encode
+from edgevlm_ros.cloud.prompt import chat_request
+from edgevlm_ros.cloud.server import LvlmServer, ServerError
+from edgevlm_ros.transfer.types import Status
+from support.tiny_lvlm import make_tiny_lvlm
+
+pytestmark = pytest.mark.timeout(180)
+GRAY = encode(np.full((480, 640, 3), 128, np.uint8), max_side=640, quality=85)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_lvlm(tmp_path_factory.mktemp("models") / "tiny_lvlm")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[LvlmServer]:
+    with LvlmServer(str(folder)) as server:
+        yield server
+
+
+def ask(server: LvlmServer) -> tuple[CloudResult, bool | None]:
+    async def conversation() -> tuple[CloudResult, bool | None]:
+        client = CloudClient(server.base_url)
+        result = await client.ask(GRAY, "Where is the person?")
+        sees = await client.sees_images(result, GRAY, "Where is the person?")
+        await client.aclose()
+        return result, sees
+
+    return asyncio.run(conversation())
+
+
+def gone(pid: int, within: float = 20.0) -> bool:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_llava_folder_answers_about_a_picture_and_grounds(server: LvlmServer) -> None:
+    result, sees = ask(server)
+    assert (result.status, result.text, result.error) == (Status.OK, "left", "")
+    box = result.regions[0]
+    assert (box.label, box.x0, box.y0, box.x1, box.y1) == ("person", 0.0, 120.0, 320.0, 480.0)
+    assert sees is True
+    assert result.completion_tokens > 0
+
+
+def test_the_models_name_in_replies_is_no_path_of_this_machine(server: LvlmServer, folder: Path) -> None:
+    model = ask(server)[0].model
+    assert model.startswith(folder.name)
+    assert "/" not in model
+
+
+def test_it_streams_and_counts_tokens_as_the_api_says(server: LvlmServer) -> None:
+    request = chat_request(system="", question="?", jpeg=GRAY.jpeg) | {"stream": True}
+    words, usage = [], None
+    with httpx.stream("POST", f"{server.base_url}/chat/completions", json=request, timeout=60) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                chunk = json.loads(line.removeprefix("data: "))
+                words.append(chunk["choices"][0]["delta"].get("content", ""))
+                usage = chunk.get("usage", usage)
+    assert json.loads("".join(words))["answer"] == "left"
+    assert usage["prompt_tokens"] > 16
+
+
+def test_a_killed_server_comes_back_on_the_same_port(folder: Path) -> None:
+    server = LvlmServer(str(folder))
+    try:
+        server.start()
+        port, pid = server.port, server.pid
+        server.kill()
+        assert gone(pid)
+        assert not server.running
+        server.restart()
+        assert server.port == port
+        assert ask(server)[0].text == "left"
+    finally:
+        server.stop()
+    assert not server.running
+    server.stop()
+
+
+def test_a_folder_that_is_no_model_ends_with_the_end_of_the_log(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    server = LvlmServer(str(tmp_path))
+    server.start()
+    with pytest.raises(ServerError, match="ended while it started") as caught:
+        server.wait_ready()
+    assert len(str(caught.value).splitlines()) > 3
+    server.stop()
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(AssetError, match="no_such_lvlm"):
+        LvlmServer("no_such_lvlm")
+
+
+def test_a_taken_port_is_named(folder: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ServerError, match=f"port {port} is taken"):
+            LvlmServer(str(folder), port=port)
+
+
+def test_it_ends_with_the_process_that_started_it(folder: Path) -> None:
+    program = (
+        "import os, sys; from edgevlm_ros.cloud.server import LvlmServer\n"
+        "server = LvlmServer(sys.argv[1]); server.start(); print(server.pid, flush=True); os._exit(9)"
+    )
+    parent = subprocess.run([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, timeout=60)
+    assert gone(int(parent.stdout))
+
+
+def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
+    command = [sys.executable, "-m", "edgevlm_ros.cloud.server", "--model", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "serving" in line
+        port = int(line.split("127.0.0.1:")[1].split("/")[0])
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/health", timeout=10)
+
+
+def test_the_command_says_in_one_line_what_is_wrong() -> None:
+    command = [sys.executable, "-m", "edgevlm_ros.cloud.server", "--model", "no_such_lvlm", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: model 'no_such_lvlm'")
+    assert "Traceback" not in done.stderr
