@@ -152,3 +152,11 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
     ros = Ros(domain, context, SingleThreadedExecutor(context=context))
     yield ros
     ros.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random Qwen2.5-VL: the real architecture, without knowledge."""
+    from tiny_model import build
+
+    return build(tmp_path_factory.mktemp("tiny_qwen"))

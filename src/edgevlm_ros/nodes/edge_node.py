@@ -111,12 +111,12 @@ class EdgeNode(LifecycleNode):
         self._inference: threading.Thread | None = None
         self._counters = _Counters()
         self._activated = 0.0
-        self._parameters = Parameters(self, PARAMETERS, self._on_parameters, lambda: self._pipeline is not None)
+        self._settings = Parameters(self, PARAMETERS, self._on_parameters, lambda: self._pipeline is not None)
         self._managed: list[tuple[Any, Any]] = []
 
     @property
     def autostart(self) -> bool:
-        return bool(self._parameters["autostart"])
+        return bool(self._settings["autostart"])
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class EdgeNode(LifecycleNode):
         self._activated = time.monotonic()
         self._inference = threading.Thread(target=self._infer, name="inference", daemon=True)
         self._inference.start()
-        if self._parameters["image_transport"] == "compressed":
+        if self._settings["image_transport"] == "compressed":
             self._image_topic = self.resolve_topic_name("image") + "/compressed"
             images = self.create_subscription(CompressedImage, self._image_topic, self._on_image, qos.NEWEST_IMAGE)
         else:
@@ -167,8 +167,8 @@ class EdgeNode(LifecycleNode):
             (self.destroy_service, self.create_service(SetQuestion, "set_question", self._on_set_question)),
             (self.destroy_timer, self.create_timer(1.0, self._report)),
         ]
-        if self._parameters["question"]:
-            self._ask(self._parameters["question"])
+        if self._settings["question"]:
+            self._ask(self._settings["question"])
         self.get_logger().info(f"answering the frames of {self._image_topic}")
         return outcome
 
@@ -211,7 +211,7 @@ class EdgeNode(LifecycleNode):
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def _engine_settings(self) -> QwenSettings:
-        value = self._parameters
+        value = self._settings
         return QwenSettings(
             model=model_path(value["model"]),
             device=value["device"],
@@ -223,7 +223,7 @@ class EdgeNode(LifecycleNode):
         )
 
     def _replacement(self) -> Replacement:
-        value = self._parameters
+        value = self._settings
         return Replacement(
             enabled=value["replacement.enabled"],
             max_turns=value["replacement.max_turns"],
@@ -234,7 +234,7 @@ class EdgeNode(LifecycleNode):
         )
 
     def _focus(self) -> Focus:
-        value = self._parameters
+        value = self._settings
         return Focus(
             mode=value["focus.mode"],
             beta=value["focus.beta"],
@@ -249,7 +249,7 @@ class EdgeNode(LifecycleNode):
             return
         self._pipeline.replacement = self._replacement()
         self._pipeline.focus = self._focus()
-        asked = self._parameters["question"]
+        asked = self._settings["question"]
         if asked and self._active.is_set() and (self._question is None or asked != self._question.text):
             self._ask(asked)
 
