@@ -2,8 +2,9 @@
 """ROS images to RGB arrays, so that everything behind the nodes knows only (H, W, 3) uint8 RGB.
 
 Messages may come from rclpy or from rosbags: only their fields matter. Whatever their bytes are, the one thing raised
-is ImageError, which says what is wrong and what would be right. NumPy and OpenCV do the work on a robot and elsewhere
-alike: a distribution's cv_bridge is built against one NumPy, and torch often brings another.
+is ImageError, which says what is wrong and what would be right. Pixels of raw images are converted by the
+distribution's cv_bridge where it works, else by OpenCV: cv_bridge is not on PyPI, and one that was built against
+another NumPy than torch brought fails when it converts.
 """
 
 from __future__ import annotations
@@ -59,6 +60,19 @@ def _layouts() -> dict[str, _Layout]:
     return layouts
 
 
+def _bridge() -> Any:
+    """The distribution's cv_bridge, or None where it is missing or cannot convert with this NumPy."""
+    try:
+        from cv_bridge import CvBridge
+
+        bridge = CvBridge()
+        probe = bridge.cv2_to_imgmsg(np.zeros((2, 2, 3), np.uint8), "bgr8")
+        return bridge if bridge.imgmsg_to_cv2(probe, "rgb8").shape == (2, 2, 3) else None
+    except Exception:
+        return None
+
+
+_BRIDGE = _bridge()
 _LAYOUTS = _layouts()
 _DEPTH = ("16UC1", "32FC1", "64FC1", "32SC1", "16SC1")
 ENCODINGS = tuple(_LAYOUTS)
@@ -84,6 +98,11 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
         raise ImageError(
             f"data has {len(message.data)} bytes, but step x height is {step} x {height} = {step * height}"
         )
+    if _BRIDGE is not None and encoding.endswith("8"):
+        try:
+            return np.array(_BRIDGE.imgmsg_to_cv2(message, "rgb8"))
+        except Exception as error:
+            raise ImageError(f"cv_bridge cannot convert this {encoding} image: {_first_line(error)}") from None
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :row]
     pixels = np.ascontiguousarray(rows).view(dtype).reshape(height, width, layout.channels)
     if dtype.itemsize == 2:
