@@ -53,7 +53,7 @@ class ScriptedCloud:
     """Serves on loopback until it is stopped. answer: what becomes of each chat request, may be set at any time."""
 
     def __init__(self, answer: Callable[[Request], Reply] | None = None, port: int = 0) -> None:
-        self.answer = answer or (lambda request: completion())
+        self.answer = answer or (lambda request: completion(prompt_tokens=150 if request.image_url else 30))
         self.models = Reply({"object": "list", "data": [{"id": "scripted-lvlm"}]})
         self.requests: list[Request] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cloud bridge over DDS, with real HTTP servers behind it: a scripted one, and the bundled kind."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from edgevlm_msgs.msg import CloudContext, Metrics, Question
+from edgevlm_ros.cloud.server import LvlmServer
+from edgevlm_ros.images import to_image, to_jpeg
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode
+from edgevlm_ros.transfer.types import Question as Asked
+from support.scripted_cloud import Reply, ScriptedCloud, completion
+from support.tiny_lvlm import make_tiny_lvlm
+
+QUESTION = "Where is the cart?"
+PICTURE = np.random.default_rng(5).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+JPEG = to_jpeg(PICTURE, 60)
+
+
+class Robot:
+    """A camera that films all the time, a standing question, and a listener, around one bridge in this process."""
+
+    def __init__(self, ros: Any, base_url: str, *, question: str = QUESTION, **parameters: object) -> None:
+        self.ros = ros
+        self.node = ros.node()
+        self.contexts: list[CloudContext] = []
+        self.metrics: list[Metrics] = []
+        self.diagnostics: list[DiagnosticStatus] = []
+        self.node.create_subscription(CloudContext, "context", self.contexts.append, qos.EVENTS)
+        self.node.create_subscription(Metrics, "metrics", self.metrics.append, qos.EVENTS)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, qos.EVENTS)
+        self.camera = self.node.create_publisher(Image, "image", qos.EVENTS)
+        self.jpegs = self.node.create_publisher(CompressedImage, "image/compressed", qos.EVENTS)
+        self.questions = self.node.create_publisher(Question, "question", qos.LATCHED)
+        if question:
+            self.questions.publish(Question(text=question, question_id=Asked(question).id))
+        values = {"base_url": base_url, "keyframe_period": 0.2, **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.bridge = ros.add(CloudBridgeNode(context=ros.context, parameter_overrides=overrides))
+        self.frames = 0
+        self.frame: Callable[[], Image | CompressedImage] = self.picture
+        self.node.create_timer(0.05, self._film)
+
+    def start(self) -> Robot:
+        assert self.bridge.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert self.bridge.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        return self
+
+    def until(self, condition: Callable[[], object], why: str = "") -> None:
+        assert self.ros.spin_until(condition), why or f"{self.statuses} {[c.error_msg for c in self.contexts][-3:]}"
+
+    def header(self) -> Header:
+        header = Header(frame_id="camera")
+        header.stamp.sec, header.stamp.nanosec = self.frames // 20, self.frames % 20 * 50_000_000
+        return header
+
+    def picture(self) -> Image:
+        return to_image(self.header(), PICTURE, "rgb8")
+
+    @property
+    def statuses(self) -> list[int]:
+        return [context.status for context in self.contexts]
+
+    def set(self, name: str, value: object) -> Any:
+        return self.bridge.set_parameters([Parameter(name, value=value)])[0]
+
+    def _film(self) -> None:
+        self.frames += 1
+        frame = self.frame()
+        (self.camera if isinstance(frame, Image) else self.jpegs).publish(frame)
+
+    def _diagnosed(self, message: DiagnosticArray) -> None:
+        self.diagnostics.extend(message.status)
+
+
+@pytest.fixture
+def cloud() -> Iterator[ScriptedCloud]:
+    with ScriptedCloud() as cloud:
+        yield cloud
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_every_keyframe_comes_back_as_one_context_under_its_own_header(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url).start()
+    robot.until(lambda: len(robot.contexts) >= 5)
+    context = robot.contexts[0]
+    assert context.status == CloudContext.STATUS_OK
+    assert (context.text, context.error_msg) == ("acid, left", "")
+    assert (context.question, context.question_id) == (QUESTION, Asked(QUESTION).id)
+    assert (context.image_width, context.image_height, context.model) == (640, 480, "scripted-lvlm")
+    region = context.regions[0]
+    box = region.box
+    assert (region.label, box.x_offset, box.y_offset, box.width, box.height) == ("cart", 80, 120, 160, 120)
+    assert context.header.frame_id == "camera"
+    assert 0.0 < context.delay < 20.0
+    assert context.received.sec >= context.sent.sec > 0
+    assert context.bytes_up > 1000
+    assert context.prompt_tokens == 150
+    assert [c.keyframe_id for c in robot.contexts] == list(range(1, len(robot.contexts) + 1))
+    stamps = [(c.header.stamp.sec, c.header.stamp.nanosec) for c in robot.contexts]
+    assert stamps == sorted(set(stamps))
+
+
+def test_nothing_is_sent_before_there_is_a_question(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, question="").start()
+    robot.until(lambda: any("no question yet" in status.message for status in robot.diagnostics))
+    assert cloud.chats == []
+    robot.questions.publish(Question(text="  "))
+    robot.questions.publish(Question(text="Who is there?"))
+    robot.until(lambda: robot.contexts)
+    assert robot.contexts[0].question == "Who is there?"
+
+
+def test_a_new_question_is_asked_at_once(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, keyframe_period=600.0).start()
+    robot.until(lambda: robot.contexts)
+    robot.questions.publish(Question(text="Who is there?"))
+    robot.until(lambda: len(robot.contexts) == 2)
+    assert robot.contexts[1].question_id == Asked("Who is there?").id
+
+
+def test_no_more_than_max_in_flight_wait_for_a_reply(ros: Any, cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion(hold=60.0)
+    robot = Robot(ros, cloud.base_url, keyframe_period=0.05, max_in_flight=3).start()
+    robot.until(lambda: robot.metrics and robot.metrics[-1].in_flight == 3)
+    frames = robot.frames
+    robot.until(lambda: robot.frames > frames + 10)
+    assert len(cloud.chats) == 3
+    robot.bridge.trigger_deactivate()
+    robot.until(lambda: len(robot.contexts) == 3)
+    assert set(robot.statuses) == {CloudContext.STATUS_DROPPED}
+    robot.until(lambda: robot.metrics[-1].requests == robot.metrics[-1].replies_failed == 3)
+
+
+def test_a_dead_cloud_gives_contexts_that_say_so_until_it_is_back(ros: Any) -> None:
+    port = free_port()
+    robot = Robot(ros, f"http://127.0.0.1:{port}/v1").start()
+    robot.until(lambda: robot.statuses.count(CloudContext.STATUS_UNREACHABLE) >= 2)
+    assert "is the server running" in robot.contexts[0].error_msg
+    robot.until(lambda: any("failed in a row" in status.message for status in robot.diagnostics))
+    with ScriptedCloud(port=port):
+        robot.until(lambda: robot.statuses.count(CloudContext.STATUS_OK) >= 2)
+    robot.until(lambda: robot.statuses[-1] != CloudContext.STATUS_OK)
+    with ScriptedCloud(port=port):
+        robot.until(lambda: robot.statuses[-1] == CloudContext.STATUS_OK)
+    last = robot.metrics[-1]
+    assert last.replies_failed >= 2
+    assert last.requests >= last.replies_ok + last.replies_failed
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (Reply("no", status=500), CloudContext.STATUS_REJECTED),
+        (Reply(b"<html>"), CloudContext.STATUS_UNPARSABLE),
+        (completion(hold=30.0), CloudContext.STATUS_TIMEOUT),
+        (Reply(b"", cut=True), CloudContext.STATUS_UNREACHABLE),
+    ],
+    ids=["rejected", "unparsable", "timeout", "cut"],
+)
+def test_each_failure_has_its_status_and_a_message_and_no_text(
+    ros: Any, cloud: ScriptedCloud, reply: Reply, status: int
+) -> None:
+    cloud.answer = lambda request: reply
+    robot = Robot(ros, cloud.base_url, timeout=0.5).start()
+    robot.until(lambda: len(robot.contexts) >= 2)
+    for context in robot.contexts:
+        assert context.status == status
+        assert context.error_msg
+        assert (context.text, list(context.regions)) == ("", [])
+
+
+def test_a_camera_jpeg_goes_up_as_it_is(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, image_transport="compressed")
+    robot.frame = lambda: CompressedImage(header=robot.header(), format="jpeg", data=JPEG)
+    robot.start()
+    robot.until(lambda: robot.contexts)
+    assert base64.b64decode(str(cloud.chats[0].image_url).split(",")[1]) == JPEG
+
+
+def test_a_large_frame_is_reduced_and_its_boxes_are_pixels_of_the_frame(ros: Any, cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion('{"answer": "here", "regions": [{"bbox_2d": [0, 0, 160, 60]}]}')
+    robot = Robot(ros, cloud.base_url, max_side=320, box_format="pixels").start()
+    robot.until(lambda: robot.contexts)
+    box = robot.contexts[0].regions[0].box
+    assert (box.width, box.height) == (320, 120)
+    assert "320 wide and 240 high" in cloud.chats[0].body["messages"][0]["content"]
+
+
+def test_bad_frames_end_as_contexts_that_name_the_fault_and_good_ones_follow(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url)
+    depth = to_image(Header(), np.zeros((4, 4), np.float32), "32FC1")
+    hollow = Image(width=0, height=0, encoding="rgb8")
+    frames = [depth, hollow, hollow, depth]
+    robot.frame = lambda: frames[robot.frames // 8] if robot.frames // 8 < len(frames) else robot.picture()
+    robot.start()
+    robot.until(lambda: CloudContext.STATUS_OK in robot.statuses)
+    errors = {context.error_msg for context in robot.contexts if context.status == CloudContext.STATUS_DROPPED}
+    assert any("32FC1 is a depth image" in error for error in errors)
+    assert any("0x0" in error for error in errors)
+
+
+@pytest.mark.parametrize("data", [b"", JPEG[: len(JPEG) // 2], b"GIF89a"], ids=["empty", "truncated", "gif"])
+def test_a_bad_jpeg_is_named_and_not_sent(ros: Any, cloud: ScriptedCloud, data: bytes) -> None:
+    robot = Robot(ros, cloud.base_url, image_transport="compressed")
+    robot.frame = lambda: CompressedImage(header=robot.header(), format="jpeg", data=data)
+    robot.start()
+    robot.until(lambda: robot.contexts)
+    assert robot.statuses[0] == CloudContext.STATUS_DROPPED
+    assert robot.contexts[0].error_msg
+    assert cloud.chats == []
+
+
+def test_an_emulated_cloud_is_slow_and_fails(ros: Any, cloud: ScriptedCloud) -> None:
+    emulated = {"emulated_delay": "fixed", "emulated_delay_s": 0.5}
+    outages = {"emulated_outage_period_s": 2.0, "emulated_outage_s": 1.0}
+    robot = Robot(ros, cloud.base_url, **emulated, **outages).start()
+    robot.until(lambda: {CloudContext.STATUS_OK, CloudContext.STATUS_DROPPED} <= set(robot.statuses))
+    assert min(c.delay for c in robot.contexts if c.status == CloudContext.STATUS_OK) >= 0.5
+    assert any("emulated outage" in context.error_msg for context in robot.contexts)
+
+
+def test_metrics_and_diagnostics_tell_how_the_cloud_does(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url).start()
+    robot.until(lambda: robot.metrics and robot.metrics[-1].replies_ok >= 3)
+    metrics = robot.metrics[-1]
+    assert metrics.node == "cloud_bridge_node"
+    assert metrics.requests >= metrics.replies_ok
+    assert metrics.bytes_up > 10_000
+    assert 0.0 < metrics.delay_p50 <= metrics.delay_p95
+    robot.until(lambda: robot.diagnostics and "answered" in robot.diagnostics[-1].message)
+    status = robot.diagnostics[-1]
+    assert (status.name, status.level) == ("cloud_bridge_node: cloud", DiagnosticStatus.OK)
+    assert {"replies OK", "bytes up", "server"} <= {value.key for value in status.values}
+
+
+def test_the_period_changes_live_and_the_rest_only_when_unconfigured(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, keyframe_period=600.0).start()
+    robot.until(lambda: robot.contexts)
+    assert robot.set("keyframe_period", 0.05).successful
+    robot.until(lambda: len(robot.contexts) >= 4)
+    refused = robot.set("keyframe_period", -1.0)
+    assert not refused.successful
+    assert {"keyframe_period", "0.05", "-1.0"} <= set(refused.reason.replace(",", "").replace(":", "").split())
+    assert "unconfigured" in robot.set("timeout", 3.0).reason
+    robot.bridge.trigger_deactivate()
+    robot.bridge.trigger_cleanup()
+    assert robot.set("timeout", 3.0).successful
+    robot.start()
+    count = len(robot.contexts)
+    robot.until(lambda: len(robot.contexts) > count)
+    assert len({context.keyframe_id for context in robot.contexts}) == len(robot.contexts)
+
+
+def test_every_parameter_is_described() -> None:
+    assert all(parameter.description.endswith(".") for parameter in PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"base_url": "127.0.0.1:8000"}, "not an http or https URL with a host"),
+        ({"emulated_delay": "sometimes"}, "emulated_delay = 'sometimes': it takes one of none, fixed, lognormal"),
+        ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
+        ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
+    ],
+)
+def test_a_bridge_that_cannot_start_says_why(ros: Any, parameters: dict[str, object], message: str) -> None:
+    process = ros.run_node("cloud_bridge_node", **parameters)
+    assert process.wait() == 2
+    assert message in process.output
+    assert "Traceback" not in process.output
+
+
+def test_ctrl_c_drops_what_is_under_way_and_ends_cleanly(ros: Any, cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion(hold=60.0)
+    listener = ros.node()
+    contexts: list[CloudContext] = []
+    listener.create_subscription(CloudContext, "context", contexts.append, qos.EVENTS)
+    questions = listener.create_publisher(Question, "question", qos.LATCHED)
+    questions.publish(Question(text=QUESTION))
+    camera = listener.create_publisher(Image, "image", qos.EVENTS)
+    process = ros.run_node("cloud_bridge_node", base_url=cloud.base_url)
+    listener.create_timer(0.05, lambda: camera.publish(to_image(Header(), PICTURE, "rgb8")))
+    assert ros.spin_until(lambda: cloud.chats), process.output
+    assert process.interrupt() == 0, process.output
+    assert ros.spin_until(lambda: contexts)
+    assert contexts[0].status == CloudContext.STATUS_DROPPED
+    assert "Traceback" not in process.output
+
+
+def test_a_real_server_answers_and_grounds(ros: Any, tmp_path: Path) -> None:
+    folder = make_tiny_lvlm(tmp_path / "tiny_lvlm")
+    with LvlmServer(str(folder)) as server:
+        robot = Robot(ros, server.base_url).start()
+        robot.until(lambda: robot.statuses.count(CloudContext.STATUS_OK) >= 3)
+        context = robot.contexts[0]
+        assert (context.text, context.regions[0].label, context.model) == ("left", "person", "tiny_lvlm@main")
+        server.kill()
+        robot.until(lambda: robot.statuses[-1] == CloudContext.STATUS_UNREACHABLE)
