@@ -11,6 +11,8 @@ from rclpy.parameter import Parameter as RosParameter
 
 Value = bool | int | float | str
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
 
 class ParameterError(ValueError):
     """A value that a parameter does not take; the message names the parameter, the value and what is allowed."""
@@ -34,7 +36,7 @@ class Parameter:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = number if isinstance(self.default, float) else type(value) is type(self.default)
         if not fits:
-            raise ParameterError(f"{self.name} = {value!r}: it takes a {type(self.default).__name__}")
+            raise ParameterError(f"{self.name} = {value!r}: it takes {_KINDS[type(self.default)]}")
         if self.choices and value not in self.choices:
             raise ParameterError(f"{self.name} = {value!r}: it takes one of {', '.join(self.choices)}")
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
