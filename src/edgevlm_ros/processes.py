@@ -44,7 +44,7 @@ class Processes:
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, nice: int = 0) -> None:
         """nice: how much the child gives way to its siblings, 0..19."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        with self._log(name).open("ab") as log:
+        with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
                 command,
                 env=None if env is None else {**os.environ, **env},
@@ -59,7 +59,7 @@ class Processes:
         """Whether a child has ended well. Raises ProcessError if it has ended otherwise."""
         code = self._running[name].poll()
         if code:
-            raise ProcessError(name, code, self._log(name))
+            raise ProcessError(name, code, self.log(name))
         return code == 0
 
     def check(self, *but: str) -> None:
@@ -67,20 +67,22 @@ class Processes:
         for name, process in self._running.items():
             code = process.poll()
             if code is not None and name not in but:
-                raise ProcessError(name, code, self._log(name))
+                raise ProcessError(name, code, self.log(name))
 
-    def stop(self, name: str) -> int | None:
-        """Ctrl-C, then more, until the child and its children are gone. Its exit code; None without such a child."""
-        process = self._running.pop(name, None)
-        if process is None:
-            return None
+    def stop(self, *names: str) -> dict[str, int]:
+        """Ctrl-C to the named ones at once, then more, until they and their children are gone; exit codes by name."""
+        stopped = {name: process for name in names if (process := self._running.pop(name, None)) is not None}
         for what, patience in _STOP:
-            if process.poll() is None:
-                _signal(process, what)
+            for process in stopped.values():
+                if process.poll() is None:
+                    _signal(process, what)
+            deadline = time.monotonic() + patience
+            for process in stopped.values():
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(patience)
-        _signal(process, signal.SIGKILL)  # what a child left of its group
-        return process.poll()
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        for process in stopped.values():
+            _signal(process, signal.SIGKILL)  # what a child left of its group
+        return {name: process.wait() for name, process in stopped.items()}
 
     def kill(self, name: str) -> None:
         """As a crash would end it."""
@@ -88,7 +90,7 @@ class Processes:
         _signal(process, signal.SIGKILL)
         process.wait()
 
-    def _log(self, name: str) -> Path:
+    def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
     def __enter__(self) -> Processes:
@@ -98,15 +100,7 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends all at once: whoever wants an order stops them by name before."""
-        for process in self._running.values():
-            _signal(process, signal.SIGINT)
-        deadline = time.monotonic() + 5.0
-        while time.monotonic() < deadline and any(process.poll() is None for process in self._running.values()):
-            time.sleep(0.05)
-        for process in self._running.values():
-            _signal(process, signal.SIGKILL)
-            process.wait()
-        self._running.clear()
+        self.stop(*self._running)
 
 
 def last_words(log: Path, limit: int = 300) -> str:

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgevlm demo`: a bag through the real graph, answers out.
+
+Plays the bag once everything is up, shows how it goes, leaves figures and a report. What an earlier demo left in the
+same folder is replaced; other files in it stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgevlm_ros.assets import AssetError, bag_path, bundled, model_path
+from edgevlm_ros.bags import BagError, BagReader, Topic
+from edgevlm_ros.processes import ProcessError
+from edgevlm_ros.sources import Kind, convert, source_kind
+
+DEFAULT_QUESTION = "What is in front of the camera?"
+RESULTS = ("answers.jsonl", "bag", "logs", "overlay.jpg", "overlay.mp4", "report.html", "source", "summary.json")
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_CONVERTED = Topic("/image/compressed", "sensor_msgs/msg/CompressedImage", 0, False)
+_PLAYED_TYPES = ("sensor_msgs/msg/CameraInfo", "edgevlm_msgs/msg/Annotation", "edgevlm_msgs/msg/Question")
+_OUT_OF_WORLD = (
+    "The bundled micro models know only the rendered world that they were trained in. This source has no ground truth "
+    "and is most likely not from there: these answers show the machinery, not understanding."
+)
+_LINE_EVERY_S = 10.0  # where nobody watches
+
+
+class DemoError(Exception):
+    """Why there is no demo, in one line, and the exit code that goes with it."""
+
+    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is played. start, end: nanoseconds, the bag's clock. topics: those that are played."""
+
+    name: str
+    bag: Path
+    images: Topic
+    start: int
+    end: int
+    topics: tuple[str, ...]
+    has_questions: bool
+    has_truth: bool
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start) / 1e9
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`edgevlm demo`."""
+    _add_arguments(subparsers.add_parser("demo", help="play a bag, a video or a folder of images through the graph"))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--source", default="demo", metavar="PATH", help="rosbag2, video file or folder of images (the bundled bag)")
+    add("--question", default="", metavar="TEXT", help="what to ask, instead of the bag's own questions")
+    add("--image-topic", default="", metavar="NAME", help="the camera, in a bag with several")
+    add("--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="for the results (%(default)s)")
+    add("--rate", type=_seconds, default=1.0, metavar="X", help="speed of playing (%(default)s)")
+    add("--model", default="micro_svlm", metavar="NAME", help="edge model: bundled, folder or hub id (%(default)s)")
+    add("--focus-mode", default="", metavar="MODE", help="how the cloud's regions steer the edge model's eyes")
+    cloud = parser.add_mutually_exclusive_group()
+    cloud.add_argument("--cloud-url", default="", metavar="URL", help="of an OpenAI-compatible server; else an own one")
+    cloud.add_argument("--no-cloud", action="store_true", help="the edge model alone")
+    add("--cloud-model", default="", metavar="NAME", help="bundled, folder or hub id; with --cloud-url its name there")
+    add("--cloud-delay", type=_seconds, default=0.0, metavar="S", help="seconds added to each reply (%(default)s)")
+    add("--outage", type=_outage, metavar="START,END", help="kill the own cloud server and start it again, bag seconds")
+    add("--set", action="append", default=[], metavar="NODE.NAME=VALUE", help="a node's parameter; may be repeated")
+    add("--domain", type=int, choices=range(102), metavar="0..101", help="ROS domain; else a free one")
+    parser.set_defaults(run=run)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text}: it takes 0 to 3600")
+    return value
+
+
+def _outage(text: str) -> tuple[float, float]:
+    start, _, end = text.partition(",")
+    span = _seconds(start), _seconds(end)
+    if span[0] >= span[1]:
+        raise argparse.ArgumentTypeError(f"{text}: it takes START,END, the end after the start")
+    return span
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The exit code: 0 if all is well, 1 for what failed, 2 for what cannot be asked for, 130 for Ctrl-C."""
+    from edgevlm_ros.cloud.server import ServerError
+    from edgevlm_ros.graph import GraphError
+    from edgevlm_ros.nodes.run import BAD_START
+
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _demo(arguments)
+    except (DemoError, BagError, AssetError, GraphError, ServerError, ProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, DemoError):
+            return error.code
+        bad = isinstance(error, BagError | AssetError) or getattr(error, "code", None) == BAD_START
+        return BAD_INPUT if bad else FAILED
+    except KeyboardInterrupt:
+        print("\nstopped: nothing is left running", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from edgevlm_ros.graph import Graph, Outage
+
+    began = time.monotonic()
+    out = arguments.out.expanduser().resolve()
+    path = bag_path(arguments.source).resolve()
+    settings = _settings(arguments)
+    kind = _source_kind(path, out)
+    source = open_source(path, arguments) if kind is Kind.BAG else None
+    _clear(out)
+    with Graph(out, settings, arguments.domain) as graph:
+        print(f"starting the graph in ROS domain {graph.domain}, logs in {_shown(out / 'logs')}", flush=True)
+        cloud = _start(graph, arguments, source.images if source else _CONVERTED, _question(arguments, source))
+        if source is None:
+            convert(path, out / "source")
+            source = open_source(out / "source", arguments, path.name)
+        parameters = graph.wait_ready()
+        limit = source.seconds / arguments.rate + 60.0
+        outage = Outage(*arguments.outage) if arguments.outage else None
+        print(f"playing {source.name}: {source.images.count} frames in {source.seconds:.0f} s", flush=True)
+        progress = Progress(graph.observer, source, began)
+        graph.play(source.bag, source.topics, arguments.rate, limit, outage, source.start, progress.show)
+        progress.end()
+        graph.stop()
+    summary = _results(out, source, arguments, parameters, cloud)
+    _print_table(summary, out, time.monotonic() - began)
+    return _verdict(summary, out)
+
+
+# -- what was asked for ----------------------------------------------------------------------------------------------
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Parameters by node, as --set has them. Raises DemoError or AssetError for what cannot be."""
+    from edgevlm_ros.graph import SETTABLE, UserValue
+
+    settings: dict[str, dict[str, Any]] = {}
+    for word in arguments.set:
+        name, equals, value = word.partition("=")
+        node, dot, parameter = name.partition(".")
+        if not (equals and dot and parameter) or node not in SETTABLE:
+            raise DemoError(f"--set {word}: it takes NODE.NAME=VALUE, where NODE is one of {', '.join(SETTABLE)}")
+        settings.setdefault(node, {})[parameter] = UserValue(value)
+    if not arguments.rate:
+        raise DemoError("--rate 0: it takes more than 0")
+    if arguments.outage and (arguments.no_cloud or arguments.cloud_url):
+        raise DemoError("--outage kills the demo's own cloud server: it cannot go with --no-cloud or --cloud-url")
+    model_path(arguments.model)
+    if arguments.cloud_url:
+        _check_cloud(arguments.cloud_url)
+    elif not arguments.no_cloud:
+        model_path(arguments.cloud_model or _own_cloud())
+    return settings
+
+
+def _own_cloud() -> str:
+    from edgevlm_ros.cloud.server import DEFAULT_MODEL
+
+    return DEFAULT_MODEL
+
+
+def _check_cloud(url: str) -> None:
+    import httpx
+
+    try:
+        httpx.get(f"{url.rstrip('/')}/models", timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise DemoError(f"--cloud-url {url}: nothing answers there ({error or type(error).__name__})") from None
+
+
+def _source_kind(path: Path, out: Path) -> Kind:
+    if path == out or any(path.is_relative_to(out / name) for name in RESULTS):
+        raise DemoError(f"--source {path} is what an earlier demo left in --out {out}: give another --out")
+    return source_kind(path)
+
+
+def open_source(path: Path, arguments: argparse.Namespace, name: str = "") -> Source:
+    """What there is to play in a bag. Raises BagError."""
+    with BagReader(path) as bag:
+        images = bag.image_topic(arguments.image_topic)
+        topics = [topic for topic in bag.topics.values() if topic.type in _PLAYED_TYPES and topic.count]
+        asked = [topic for topic in topics if topic.type.endswith("/Question")]
+        played = [topic.name for topic in topics if not (arguments.question and topic in asked)]
+        return Source(
+            name=name or path.name,
+            bag=path,
+            images=images,
+            start=bag.start,
+            end=bag.end,
+            topics=(images.name, *played),
+            has_questions=bool(asked),
+            has_truth=any(topic.type.endswith("/Annotation") for topic in topics),
+        )
+
+
+def _question(arguments: argparse.Namespace, source: Source | None) -> str:
+    """The question that the edge node stands, or none if the bag asks its own."""
+    asked = " ".join(arguments.question.split())
+    return asked or ("" if source is not None and source.has_questions else DEFAULT_QUESTION)
+
+
+def _clear(out: Path) -> None:
+    """Makes room for the results."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in RESULTS:
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise DemoError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+def _start(graph: Any, arguments: argparse.Namespace, images: Topic, question: str) -> str:
+    """Starts everything but the player, all at once; returns the cloud model's name, empty without a cloud."""
+    from edgevlm_ros.graph import BRIDGE, EDGE
+
+    edge: dict[str, object] = {"model": arguments.model}
+    edge |= {"question": question} if question else {}
+    edge |= {"focus.mode": arguments.focus_mode} if arguments.focus_mode else {}
+    graph.start(EDGE, images, **edge)
+    graph.start_recorder()
+    if arguments.no_cloud:
+        return ""
+    own = arguments.cloud_model or _own_cloud()
+    bridge: dict[str, object] = {"base_url": arguments.cloud_url or graph.start_cloud(own)}
+    if arguments.cloud_url:
+        bridge["model"] = own = arguments.cloud_model
+    if arguments.cloud_delay:
+        bridge |= {"emulated_delay": "fixed", "emulated_delay_s": arguments.cloud_delay}
+    graph.start(BRIDGE, images, **bridge)
+    return Path(own).name if own else arguments.cloud_url
+
+
+# -- what people see -------------------------------------------------------------------------------------------------
+
+
+class Progress:
+    """A live line in a terminal; a line now and then elsewhere."""
+
+    def __init__(self, observer: Any, source: Source, began: float) -> None:
+        self._observer = observer
+        self._source = source
+        self._live = sys.stdout.isatty()
+        self._next = 0.0
+        self._began = began
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (0.5 if self._live else _LINE_EVERY_S)
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{self._line()[:width]:<{width}}", end="", flush=True)
+        else:
+            print(self._line(), flush=True)
+
+    def end(self) -> None:
+        self._next = 0.0
+        self.show()
+        if self._live:
+            print()
+
+    def _line(self) -> str:
+        heard, length = self._observer, self._source.seconds
+        second = min(max((heard.stamp - self._source.start) / 1e9, 0.0), length)
+        answer = "no answer yet"
+        if heard.answer is not None:
+            text = " ".join(heard.answer.text.split())[:40]
+            text = "".join(letter for letter in text if letter.isprintable())
+            answer = f"“{text}” after {heard.answer.frame_age * 1e3:.0f} ms"
+        cloud = f"cloud {heard.replies['ok']} ok, {heard.replies['failed']} failed"
+        return f"{second:5.1f} / {length:.1f} s  {heard.rate:4.1f} answers/s  {cloud}  {answer}"
+
+
+def _results(
+    out: Path, source: Source, arguments: argparse.Namespace, parameters: dict[str, dict[str, Any]], cloud: str
+) -> dict[str, Any]:
+    """Writes summary.json and report.html; returns the summary."""
+    from edgevlm_ros.evaluation.metrics import summary
+    from edgevlm_ros.evaluation.recording import read_recording
+    from edgevlm_ros.evaluation.report import write_report
+    from edgevlm_ros.machine import machine, versions
+
+    recording = read_recording(out / "bag")
+    micro = Path(arguments.model).name in bundled("models")
+    options = {
+        name: value for name, value in vars(arguments).items() if name not in ("run", "command", "source", "out")
+    }
+    result = {
+        "source": {
+            "name": source.name,
+            "seconds": round(source.seconds, 2),
+            "start": source.start,
+            "image_topic": source.images.name,
+        },
+        **summary(recording, source.images.count),
+        "models": {"edge": Path(arguments.model).name, "cloud": cloud},
+        "note": _OUT_OF_WORLD if micro and not source.has_truth else "",
+        "date": time.strftime("%Y-%m-%d %H:%M %Z"),
+        "machine": machine(),
+        "versions": versions(),
+        "options": options,
+        "parameters": parameters,
+    }
+    write_report(out, recording, result)
+    (out / "summary.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def _print_table(summary: dict[str, Any], out: Path, seconds: float) -> None:
+    frames, cloud, accuracy = summary["frames"], summary["cloud"], summary["streaming_accuracy"]
+    age, inference, overhead = summary["answer_age_ms"], summary["inference_time_ms"], summary["overhead_ms"]
+    overall = accuracy["overall"]
+    rows = {
+        "frames": f"{frames['answered']} answered of {frames['seen']} seen, {frames['dropped']} dropped",
+        "answer age": f"p50 {_ms(age['p50'])}, p95 {_ms(age['p95'])}",
+        "inference": f"p50 {_ms(inference['p50'])}, p95 {_ms(inference['p95'])}; overhead p95 {_ms(overhead['p95'])}",
+        "cloud": f"{cloud['requests']} requests, {cloud['replies']['ok']} answered, "
+        f"{summary['contexts']['applied']} contexts applied",
+        "streaming accuracy": f"{100 * overall['exact']:.1f} % exact, {100 * overall['parts']:.1f} % of the parts"
+        if overall
+        else f"not scored: {accuracy['reason']}",
+        "report": _shown(out / "report.html"),
+    }
+    print(f"done in {seconds:.0f} s")
+    for name, text in rows.items():
+        print(f"  {name:<20}{text}")
+    if summary["note"]:
+        print(f"  {'note':<20}{summary['note']}")
+
+
+def _verdict(summary: dict[str, Any], out: Path) -> int:
+    """Whether the run was whole. Raises DemoError if not."""
+    frames = summary["frames"]
+    if not frames["answered"]:
+        raise DemoError(f"no frame was answered ({frames['seen']} seen); logs in {out / 'logs'}", FAILED)
+    lost = frames["seen"] - frames["answered"] - frames["dropped"] - frames["bad"]
+    if lost > 1:  # one may have been in the engine when the graph was stopped
+        raise DemoError(f"{lost} of {frames['seen']} frames seen are not accounted for", FAILED)
+    needed = ("answers.jsonl", "bag/metadata.yaml", "overlay.mp4", "report.html", "summary.json")
+    if missing := [name for name in needed if not (out / name).exists()]:
+        raise DemoError(f"{', '.join(missing)} was not written; logs in {out / 'logs'}", FAILED)
+    return OK
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} ms"
+
+
+def _shown(path: Path) -> str:
+    """Relative to where one is, if that is shorter."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="edgevlm demo", description=__doc__)
+    _add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

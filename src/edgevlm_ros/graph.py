@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole graph as processes of this machine: cloud, edge, bridge, recorder and player, started and stopped in order.
+
+For a demo or a test, in a ROS domain of its own that other machines do not see. On a robot a launch file does this.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import rclpy
+
+from edgevlm_ros.assets import share_dir
+from edgevlm_ros.bags import Topic
+from edgevlm_ros.cloud.server import LvlmServer
+from edgevlm_ros.nodes.observer import Observer
+from edgevlm_ros.processes import ProcessError, Processes, module_command
+
+EDGE, BRIDGE, RECORDER, PLAYER = "edge_node", "cloud_bridge_node", "recorder_node", "bag_player_node"
+SETTABLE = (EDGE, BRIDGE, RECORDER)
+
+_READY_S = 120.0
+_SETTLE_S = 2.5  # for the last answer, and for the last metrics, which come once a second
+_GIVE_WAY = 5  # niceness of what only watches
+_POLL_S = 0.1
+_IMAGE_NAMES = {"sensor_msgs/msg/Image": "image", "sensor_msgs/msg/CompressedImage": "image/compressed"}
+
+Parameters = Mapping[str, object]
+
+
+class GraphError(Exception):
+    """The graph does not come up, or does not go on, as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """When to kill the embedded cloud and when to start it again: seconds from the bag's start."""
+
+    start: float
+    end: float
+
+
+class Graph:
+    """One run of the graph. out: for logs and the recording. settings: parameters by node, over everything else.
+
+    A context manager: whatever was started is gone outside.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Parameters], domain: int | None = None) -> None:
+        self.out = out
+        self.domain = free_domain() if domain is None else domain
+        self._settings = settings
+        self._processes = Processes(out / "logs")
+        self._server: LvlmServer | None = None
+        self._nodes: list[str] = []
+        os.environ.update(_environment(self.domain, out / "logs"))
+        rclpy.init(domain_id=self.domain)
+        self.observer = Observer()
+
+    def start_cloud(self, model: str) -> str:
+        """Starts the embedded server, without waiting for it; returns its base URL."""
+        self._server = LvlmServer(model)
+        self._server.start()
+        return self._server.base_url
+
+    def start(self, node: str, images: Topic, nice: int = 0, **parameters: object) -> None:
+        """Starts a node that listens to the camera `images`."""
+        name = _IMAGE_NAMES[images.type]
+        if node in (EDGE, BRIDGE):
+            parameters["image_transport"] = "raw" if name == "image" else "compressed"
+        self._start(node, {**parameters, "use_sim_time": True}, nice, {name: images.name})
+        self._nodes.append(node)
+
+    def start_recorder(self) -> None:
+        self._start(RECORDER, {"folder": str(self.out), "use_sim_time": True}, _GIVE_WAY, {})
+        self._nodes.append(RECORDER)
+
+    def _start(self, node: str, parameters: Parameters, nice: int, remappings: Mapping[str, str]) -> None:
+        words: list[str] = []
+        file = share_dir() / "config" / "edgevlm.yaml"
+        if file.exists():
+            words += ["--params-file", str(file)]
+        for name, value in {**parameters, **self._settings.get(node, {})}.items():
+            words += ["-p", f"{name}:={yaml_scalar(value)}"]
+        for name, topic in remappings.items():
+            words += ["-r", f"{name}:={topic}"]
+        self._processes.start(node, module_command(f"edgevlm_ros.nodes.{node}", "--ros-args", *words), nice=nice)
+
+    def wait_ready(self) -> dict[str, dict[str, Any]]:
+        """Waits until every node is up and knows the others, and the cloud answers; returns the nodes' parameters.
+
+        Raises ProcessError, ServerError, GraphError.
+        """
+        for node in (name for name in self._nodes if name != RECORDER):
+            self._wait(lambda node=node: self.observer.is_active(node), f"{node} is not active")  # type: ignore[misc]
+        listeners = 1 + (RECORDER in self._nodes)
+        self._wait(lambda: self.observer.count_subscribers("answer") >= listeners, "the recorder does not listen")
+        if self._server is not None:
+            self._server.wait_ready(_READY_S)
+        parameters = {node: self.observer.parameters(node) for node in self._nodes}
+        for node, settings in self._settings.items():
+            if unknown := [name for name in settings if parameters.get(node) and name not in parameters[node]]:
+                there = ", ".join(sorted(parameters[node]))
+                raise GraphError(f"{node} has no parameter {', '.join(unknown)}; it has {there}")
+        return parameters
+
+    def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:
+        end = time.monotonic() + _READY_S
+        while not condition():
+            self._processes.check()
+            if time.monotonic() > end:
+                raise GraphError(f"{otherwise} after {_READY_S:.0f} s; logs in {self.out / 'logs'}")
+            self.observer.spin(_POLL_S)
+
+    def play(
+        self, bag: Path, topics: tuple[str, ...], rate: float, limit: float, outage: Outage | None, start: int,
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Plays a bag to its end. limit: seconds it may take. start: of the bag, nanoseconds. tick: called often."""
+        listeners = sum(node in self._nodes for node in (EDGE, BRIDGE))
+        parameters = {"bag": str(bag), "topics": " ".join(topics), "rate": rate, "wait_for_subscribers": listeners}
+        self._start(PLAYER, parameters, 0, {})
+        end = time.monotonic() + limit
+        while not self._processes.ended(PLAYER):
+            self._processes.check(PLAYER)
+            if time.monotonic() > end:
+                raise GraphError(f"the bag is not played after {limit:.0f} s; logs in {self.out / 'logs'}")
+            self.observer.spin(_POLL_S)
+            if outage is not None and self._server is not None:
+                self._make_outage(self._server, outage, (self.observer.stamp - start) / 1e9)
+            tick()
+        self.observer.spin(_SETTLE_S)
+
+    def _make_outage(self, server: LvlmServer, outage: Outage, second: float) -> None:
+        if outage.start <= second < outage.end and server.running:
+            server.kill()
+        elif second >= outage.end and not server.running:
+            server.start()
+
+    def stop(self) -> None:
+        """Ends the nodes, the recorder last, so that it hears the others' last words. Raises ProcessError if the
+        recording may not be whole."""
+        self._processes.stop(PLAYER, EDGE, BRIDGE)
+        code = self._processes.stop(RECORDER).get(RECORDER)
+        if code:
+            raise ProcessError(RECORDER, code, self._processes.log(RECORDER))
+
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._processes.__exit__(kind, error, trace)
+        finally:
+            if self._server is not None:
+                self._server.stop()
+            self.observer.close()
+            rclpy.try_shutdown()
+
+
+def free_domain() -> int:
+    """A ROS domain in which nobody is on this machine: the first one's ports are free (RTPS 2.2, 9.6.1.1)."""
+    for domain in range(30, 102):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7400 + 250 * domain + 10))
+                return domain
+            except OSError:
+                continue
+    raise GraphError("every ROS domain from 30 to 101 is in use on this machine")
+
+
+def yaml_scalar(value: object) -> str:
+    """A parameter's value for a command line. A string may be anything; one that a user typed is YAML already."""
+    if isinstance(value, UserValue):
+        return value.text
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    return "'{}'".format(str(value).replace("'", "''"))
+
+
+@dataclass(frozen=True, slots=True)
+class UserValue:
+    """What a user gave as a parameter's value, to be read as ROS reads it."""
+
+    text: str
+
+
+def _environment(domain: int, logs: Path) -> dict[str, str]:
+    environment = {
+        "ROS_DOMAIN_ID": str(domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOG_DIR": str(logs / "ros"),
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+    }
+    if os.environ.get("ROS_DISTRO") == "humble":  # knows no discovery ranges
+        environment["ROS_LOCALHOST_ONLY"] = "1"
+    return environment

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where and with what a figure was measured, for it means nothing without."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+_PACKAGES = ("edgevlm_ros", "torch", "transformers", "rclpy", "rosbags", "numpy")
+
+
+def machine() -> dict[str, str]:
+    """The computer, in words."""
+    return {
+        "cpu": f"{_processor()}, {len(os.sched_getaffinity(0))} cores to use",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that the figures depend on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

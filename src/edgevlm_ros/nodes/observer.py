@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What someone who runs the graph wants to know of it: is it up, how is it set, how is it doing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from typing import Any
+
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+
+from edgevlm_msgs.msg import Answer, CloudContext, Metrics
+from edgevlm_ros.evaluation.recording import nanoseconds
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.transfer.types import Status
+
+_RATE_WINDOW_S = 5.0
+_CALL_S = 10.0
+
+
+class Observer(Node):
+    """In: `answer`, `context`, `metrics`. Call spin() often; everything else is about what was heard by then."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("demo", start_parameter_services=False, enable_rosout=False, **kwargs)
+        self.answer: Answer | None = None
+        self.answers = 0
+        self.replies: Counter[str] = Counter()
+        self._stamp = 0
+        self._heard: deque[float] = deque()
+        self._states: dict[str, Any] = {}
+        self._executor: Executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self)
+        self.create_subscription(Answer, "answer", self._on_answer, qos.EVENTS)
+        self.create_subscription(CloudContext, "context", self._on_context, qos.EVENTS)
+        self.create_subscription(Metrics, "metrics", self._on_metrics, qos.EVENTS)
+
+    @property
+    def stamp(self) -> int:
+        """The newest time that was heard of in the stream's clock, nanoseconds; 0 before the first."""
+        return self._stamp
+
+    @property
+    def rate(self) -> float:
+        """Answers per second on the steady clock, over the last seconds."""
+        now = time.monotonic()
+        while self._heard and self._heard[0] < now - _RATE_WINDOW_S:
+            self._heard.popleft()
+        span = now - self._heard[0] if self._heard else 0.0
+        return len(self._heard) / span if span > 1.0 else 0.0
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def is_active(self, node: str) -> bool:
+        """Whether a lifecycle node is up and active. Asks it, without waiting: call again until it is."""
+        client, asked = self._states.setdefault(node, (self.create_client(GetState, f"/{node}/get_state"), None))
+        if asked is not None and asked.done():
+            asked_state = asked.result()
+            if asked_state is not None and asked_state.current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return True
+            asked = None
+        if asked is None and client.service_is_ready():
+            asked = client.call_async(GetState.Request())
+        self._states[node] = client, asked
+        return False
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """The parameters of a node as it has them; empty if it does not answer."""
+        names = self._call(ListParameters, f"/{node}/list_parameters", ListParameters.Request())
+        if names is None:
+            return {}
+        own = [name for name in names.result.names if not name.startswith("qos_overrides")]
+        values = self._call(GetParameters, f"/{node}/get_parameters", GetParameters.Request(names=own))
+        return {} if values is None else dict(zip(own, map(parameter_value_to_python, values.values), strict=True))
+
+    def _call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.create_client(kind, name)
+        try:
+            if not client.wait_for_service(timeout_sec=_CALL_S):
+                return None
+            answered = client.call_async(request)
+            self._executor.spin_until_future_complete(answered, timeout_sec=_CALL_S)
+            return answered.result() if answered.done() else None
+        finally:
+            self.destroy_client(client)
+
+    def _on_answer(self, message: Answer) -> None:
+        self.answer, self.answers = message, self.answers + 1
+        self._heard.append(time.monotonic())
+        self._stamp = max(self._stamp, nanoseconds(message.header.stamp))
+
+    def _on_context(self, message: CloudContext) -> None:
+        self.replies["ok" if message.status == Status.OK else "failed"] += 1
+
+    def _on_metrics(self, message: Metrics) -> None:
+        self._stamp = max(self._stamp, nanoseconds(message.header.stamp))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.destroy_node()
