@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgevlm world`: render the benchmark world, train the bundled models, measure them, film the demo bag."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edgevlm_ros.assets import share_dir
+
+RENDERED = Path("runs/world")
+DESCRIPTION = "The world that the bundled models know: render it, train them from scratch, measure, film."
+EPILOG = (
+    "From nothing to both models on a 2-core CPU: `render` (6 min), then `train svlm` and `train lvlm` side by side "
+    "(77 min), then `evaluate` and `bag`. Nothing is downloaded."
+)
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Adds `world` to a command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "world",
+        help="render the bundled world, train the bundled models, make the demo bag",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+    )
+    add_commands(parser)
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Adds what `world` can do."""
+    commands = parser.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
+
+    render = commands.add_parser(
+        "render",
+        help="render the training, validation and test frames",
+        description="Renders frames and their truth, the same ones every time; seeds of the splits are disjoint. "
+        "Needs MuJoCo (requirements/world.txt) and libosmesa6, or MUJOCO_GL=egl and a GPU. 3.7 GB.",
+    )
+    render.add_argument("--out", type=Path, default=RENDERED, help="folder for the splits (default %(default)s)")
+    render.add_argument("--train", type=int, default=14_000, help="training frames (default %(default)s)")
+    render.add_argument("--processes", type=int, default=2, help="renderers at work (default %(default)s)")
+    render.set_defaults(run=_render)
+
+    train = commands.add_parser(
+        "train",
+        help="train one of the micro models from scratch",
+        description="Trains for so many minutes, whatever the machine; run again, it goes on from its checkpoint "
+        "(--out DATA/KIND/checkpoint.pt). The model folder is usable after the first checkpoint, 150 s in.",
+    )
+    train.add_argument("kind", choices=("svlm", "lvlm"), help="the robot's small model, or the cloud's larger one")
+    train.add_argument(
+        "--data", type=Path, default=RENDERED, help="where `render` put its frames (default %(default)s)"
+    )
+    train.add_argument("--out", type=Path, help="model folder to write (default DATA/KIND/model)")
+    train.add_argument(
+        "--minutes", type=float, default=77.0, help="training time, all runs together (default %(default)s)"
+    )
+    train.add_argument("--threads", type=int, default=1, help="CPU threads; 1 each for both side by side (default 1)")
+    train.add_argument("--seed", type=int, default=0, help="of weights and samples (default %(default)s)")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a model on the held-out test frames",
+        description="Exact match per question, alone and with a right or wrong history and a zoomed second view, "
+        "beside the share of the commonest answer. Writes metrics.json into the model's folder.",
+    )
+    evaluate.add_argument("kind", choices=("svlm", "lvlm"))
+    evaluate.add_argument("--model", type=Path, help="model folder (default: the bundled one)")
+    evaluate.add_argument("--data", type=Path, default=RENDERED, help="where `render` put its frames")
+    evaluate.add_argument("--spoken", type=int, default=100, help="frames on which generate() itself is asked")
+    evaluate.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
+    evaluate.set_defaults(run=_evaluate)
+
+    bag = commands.add_parser(
+        "bag",
+        help="film the demo bag",
+        description="A minute's drive through three aisles as a rosbag2 with image/compressed, camera_info, question "
+        "and ground_truth. Another seed films other loads, machines, people and light.",
+    )
+    bag.add_argument("--out", type=Path, default=Path("bags/demo"), help="folder to write; must not exist yet")
+    bag.add_argument("--seed", type=int, default=0, help="of the drive (default %(default)s)")
+    bag.add_argument("--seconds", type=float, default=60.0, help="length (default %(default)s)")
+    bag.set_defaults(run=_bag)
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from edgevlm_ros.world.dataset import SIZES, render_split
+    from edgevlm_ros.world.render import RenderingUnavailable
+
+    try:
+        for split, size in (SIZES | {"train": arguments.train}).items():
+            render_split(arguments.out, split, size, arguments.processes)
+    except RenderingUnavailable as error:
+        return _complain(error)
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from edgevlm_ros.world.train import train
+
+    out = arguments.out or arguments.data / arguments.kind / "model"
+    try:
+        train(
+            arguments.kind,
+            arguments.data,
+            out,
+            minutes=arguments.minutes,
+            seed=arguments.seed,
+            threads=arguments.threads,
+        )
+    except FileNotFoundError as error:
+        return _complain(error)
+    print(f"{arguments.kind} saved in {out}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from edgevlm_ros.world.dataset import load_split
+    from edgevlm_ros.world.evaluate import evaluate
+
+    folder = arguments.model or share_dir() / "models" / f"micro_{arguments.kind}"
+    torch.set_num_threads(arguments.threads)
+    try:
+        report = evaluate(arguments.kind, folder, load_split(arguments.data, "test"), spoken=arguments.spoken)
+    except FileNotFoundError as error:
+        return _complain(error)
+    report = {"date": time.strftime("%Y-%m-%d"), "split": "test"} | report
+    (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+def _bag(arguments: argparse.Namespace) -> int:
+    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.world.render import RenderingUnavailable
+    from edgevlm_ros.world.stream import film
+
+    try:
+        film(arguments.out, arguments.seed, seconds=arguments.seconds)
+    except (BagError, RenderingUnavailable) as error:
+        return _complain(error)
+    print(f"filmed {arguments.seconds:g} s into {arguments.out}")
+    return 0
+
+
+def _complain(error: Exception) -> int:
+    print(f"edgevlm world: {error}", file=sys.stderr)
+    return 2

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples: a frame as a moving camera might have seen it, what was said before, what is asked now.
+
+Conversations are invented from the ground truth, not taken from any model: the last answer may be right, out of date
+or wrong, and the small model has to learn when to believe its eyes and when to believe what it has been told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from edgevlm_ros.world import questions as q
+from edgevlm_ros.world.dataset import HEIGHT, WIDTH, Split
+from edgevlm_ros.world.render import CLASSES
+from edgevlm_ros.world.scene import LOADS, NAMES, STATES
+
+# What a visual token can be asked about its own cell, by the auxiliary loss.
+CELL_LABELS = ("person", "cart", "machine", *LOADS, *NAMES, *STATES)
+HISTORY_KINDS = ("none", "correct", "wrong")
+CROP_MARGIN, CROP_MIN = 1.4, 0.3
+
+PixelBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A window of a frame, and what it shows of the things in it."""
+
+    frame: Image.Image
+    window: PixelBox
+    classes: np.ndarray  # (120, 160), of the whole frame
+    seen: q.Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One sample: several questions about the same shot share its image (and history and crop)."""
+
+    shot: Shot
+    questions: list[str]
+    history: list[tuple[str, str]] = field(default_factory=list)
+    crop: PixelBox | None = None
+
+
+def take_shot(split: Split, index: int, rng: np.random.Generator | None) -> Shot:
+    """The whole frame, or with rng a random window of it (a cheap other camera pose), truth adapted."""
+    frame = Image.fromarray(split.frames[index])
+    seen = split.seen[index]
+    window: PixelBox = (0.0, 0.0, float(WIDTH), float(HEIGHT))
+    if rng is not None and rng.random() < 0.75:
+        scale = rng.uniform(0.86, 1.0)
+        x = rng.uniform(0, WIDTH * (1 - scale))
+        y = rng.uniform(0, HEIGHT * (1 - scale))
+        window = (x, y, x + WIDTH * scale, y + HEIGHT * scale)
+        seen = _through(seen, window)
+    return Shot(frame, window, split.classes[index], seen)
+
+
+def _through(seen: q.Observation, window: PixelBox) -> q.Observation:
+    """What remains visible in a window; what it cuts badly becomes ambiguous."""
+    x0, y0, x1, y1 = window[0] / WIDTH, window[1] / HEIGHT, window[2] / WIDTH, window[3] / HEIGHT
+    boxes: dict[str, q.Box | None] = {}
+    ambiguous = []
+    for subject in q.PARTS:
+        box = seen.box(subject)
+        if box is None:
+            boxes[subject] = None
+            continue
+        left, top, right, bottom = max(box[0], x0), max(box[1], y0), min(box[2], x1), min(box[3], y1)
+        whole = (box[2] - box[0]) * (box[3] - box[1])
+        kept = max(0.0, right - left) * max(0.0, bottom - top) / whole
+        moved = ((left - x0) / (x1 - x0), (top - y0) / (y1 - y0), (right - x0) / (x1 - x0), (bottom - y0) / (y1 - y0))
+        boxes[subject] = moved
+        centre = (moved[0] + moved[2]) / 2
+        if kept < 0.75 or min(abs(centre - 1 / 3), abs(centre - 2 / 3)) < q.MARGIN / 2:
+            ambiguous.append(subject)
+    return q.Observation(
+        boxes["person"], boxes["cart"], boxes["machine"], seen.load, seen.name, seen.state, tuple(ambiguous)
+    )
+
+
+def crop_around(box: q.Box, window: PixelBox, rng: np.random.Generator | None) -> PixelBox:
+    """The frame's pixel box that the zoomed view shows for a region of the window; jittered if rng is given.
+
+    As transfer/geometry.py does it: enlarged by CROP_MARGIN, the window's aspect, at least CROP_MIN of its width.
+    """
+    x0, y0, x1, y1 = window
+    width, height = x1 - x0, y1 - y0
+    cx, cy = x0 + (box[0] + box[2]) / 2 * width, y0 + (box[1] + box[3]) / 2 * height
+    w, h = (box[2] - box[0]) * width, (box[3] - box[1]) * height
+    if rng is not None:
+        cx, cy = cx + rng.uniform(-0.25, 0.25) * w, cy + rng.uniform(-0.2, 0.2) * h
+        w, h = w * rng.uniform(0.8, 1.3), h * rng.uniform(0.8, 1.3)
+    share = min(1.0, max(CROP_MARGIN * w / width, CROP_MARGIN * h / height, CROP_MIN))
+    left = min(max(cx - share * width / 2, x0), x1 - share * width)
+    top = min(max(cy - share * height / 2, y0), y1 - share * height)
+    return left, top, left + share * width, top + share * height
+
+
+def make_ask(shot: Shot, rng: np.random.Generator, *, mix: tuple[float, float, float], crop: float, count: int) -> Ask:
+    """mix: shares of the HISTORY_KINDS. crop: share of samples with a zoomed second view. count: questions."""
+    possible = [question for question in q.ALL if q.SUBJECT[question] not in shot.seen.ambiguous]
+    if not possible:
+        return Ask(shot, [])
+    weights = np.array([2.0 if question in q.STANDING else 1.0 for question in possible])
+    chosen = rng.choice(len(possible), min(count, len(possible)), replace=False, p=weights / weights.sum())
+    asked = [possible[i] for i in chosen]
+    history: list[tuple[str, str]] = []
+    kind = HISTORY_KINDS[int(rng.choice(3, p=mix))]
+    if kind != "none":
+        about = asked[0]
+        if rng.random() < 0.2:  # an older turn, of any worth
+            history.append((about, invented(about, shot.seen, str(rng.choice(("correct", "wrong"))), rng)))
+        history.append((about, invented(about, shot.seen, kind, rng)))
+    box = None
+    if rng.random() < crop:
+        subject = q.SUBJECT[asked[0]]
+        region = shot.seen.box(subject)
+        if region is None or rng.random() < 0.12:  # stale or mistaken focus
+            cx, cy, size = rng.uniform(0.1, 0.9), rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.4)
+            region = (cx - size / 2, cy - size / 2, cx + size / 2, cy + size / 2)
+        box = crop_around(region, shot.window, rng)
+    return Ask(shot, asked, history, box)
+
+
+def invented(question: str, seen: q.Observation, kind: str, rng: np.random.Generator) -> str:
+    """What an earlier turn said. correct: the thing is named rightly, though it may have moved. wrong: it is not."""
+    truth = q.answer(question, seen)
+    subject = q.SUBJECT[question]
+    there = seen.box(subject) is not None
+    if kind == "correct" and not there:
+        return truth
+    if kind == "wrong" and there and rng.random() < 0.25:
+        return q.ABSENT[subject]
+    parts = [_pick(rng, ALTERNATIVES[question][0])] if not there else truth.split(", ")
+    if not there:
+        return ", ".join(_pick(rng, values) for values in ALTERNATIVES[question])
+    said = []
+    for part, values in zip(parts, ALTERNATIVES[question], strict=True):
+        if values == q.SIDES or (values == STATES and question == q.MACHINE):  # changes by itself: often out of date
+            said.append(part if rng.random() < (0.4 if values == q.SIDES else 0.7) else _pick(rng, values))
+        elif kind == "correct":
+            said.append(part)
+        else:
+            said.append(_pick(rng, tuple(value for value in values if value != part)))
+    return ", ".join(said)
+
+
+ALTERNATIVES: dict[str, tuple[tuple[str, ...], ...]] = {
+    q.WHERE_PERSON: (q.SIDES,),
+    q.WHERE_CART: (q.SIDES,),
+    q.LOAD: (LOADS,),
+    q.NAME: (NAMES,),
+    q.STATE: (STATES,),
+    q.CART: (LOADS, q.SIDES),
+    q.MACHINE: (NAMES, STATES),
+}
+
+
+def cells(shot: Shot, box: PixelBox, grid: tuple[int, int]) -> np.ndarray:
+    """(rows * columns, len(CELL_LABELS)) float32 0/1: what each cell of a view of the frame shows."""
+    rows, columns = grid
+    fine = 6
+    ys = box[1] + (np.arange(rows * fine) + 0.5) / (rows * fine) * (box[3] - box[1])
+    xs = box[0] + (np.arange(columns * fine) + 0.5) / (columns * fine) * (box[2] - box[0])
+    y = np.clip((ys * shot.classes.shape[0] / HEIGHT).astype(int), 0, shot.classes.shape[0] - 1)
+    x = np.clip((xs * shot.classes.shape[1] / WIDTH).astype(int), 0, shot.classes.shape[1] - 1)
+    points = shot.classes[np.ix_(y, x)].reshape(rows, fine, columns, fine)
+    tiles = points.transpose(0, 2, 1, 3).reshape(rows * columns, fine * fine)
+    share = {name: (tiles == code).mean(axis=1) for code, name in enumerate(CLASSES)}
+    out = np.zeros((rows * columns, len(CELL_LABELS)), np.float32)
+    seen = shot.seen
+    for subject, parts in q.PARTS.items():
+        out[:, CELL_LABELS.index(subject)] = sum(share[part] for part in parts) > 0.15
+    for part, value in (("placard", seen.load), ("plate", seen.name), ("light", seen.state)):
+        if value is not None:
+            out[:, CELL_LABELS.index(value)] = share[part] > 0.1
+    return out
+
+
+def _pick(rng: np.random.Generator, values: tuple[str, ...]) -> str:
+    return values[int(rng.integers(len(values)))]

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of both micro models from scratch, on a CPU, by the clock.
+
+What made so small a model learn at all is written down in each model's card: an auxiliary loss on every visual token
+(what is in this cell, which row, which column), batches of 16 with several questions sharing an image, and a
+curriculum of conversations that first can be trusted and later cannot. The schedule runs on training minutes rather
+than steps, so that a busy machine still ends with a cooled-down learning rate. Interrupted training resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from edgevlm_ros.world import models
+from edgevlm_ros.world import questions as q
+from edgevlm_ros.world.dataset import Split, load_split
+from edgevlm_ros.world.samples import CELL_LABELS, Ask, Shot, cells, crop_around, invented, make_ask, take_shot
+
+KINDS = ("svlm", "lvlm")
+BATCH = 16
+LEARNING_RATE = {"svlm": 1.2e-3, "lvlm": 1.0e-3}
+WARM_UP = 150  # steps
+TRUSTFUL = 0.35  # share of the training during which histories are mostly right
+BOXES_LATER = 0.5  # until this share of the training box edges count little
+CHECKPOINT_SECONDS = 150.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """One forward pass. `segment` is 0 for what all questions share, n for question n, -1 for padding."""
+
+    images: torch.Tensor
+    views: list[tuple[int, int]]  # for each image: sample, view (0 the frame, 1 the crop)
+    ids: torch.Tensor  # (B, L)
+    positions: torch.Tensor  # (3, B, L)
+    allowed: torch.Tensor  # (B, 1, L, L) bool
+    targets: torch.Tensor  # (B, L), -100 where nothing is to be said
+    segment: torch.Tensor  # (B, L)
+    cells: torch.Tensor  # (images, tokens, labels)
+    asks: list[Ask]
+
+
+class Trainee(nn.Module):
+    """A micro model with the auxiliary head that training needs and the saved model does not."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.tokenizer = models.make_tokenizer()
+        self.model: Any = models.make_svlm(self.tokenizer) if kind == "svlm" else models.make_lvlm(self.tokenizer)
+        self.grid = models.SVLM_GRID if kind == "svlm" else models.LVLM_GRID
+        width = self.model.config.text_config.hidden_size
+        self.auxiliary = nn.Linear(width, len(CELL_LABELS) + sum(self.grid))
+        self._encoded: dict[str, list[int]] = {}
+        edges = range(0, 1001, models.BOX_STEP)
+        self._numbers = torch.tensor(sorted({t for n in edges for t in self.tokens(f"{n}") + self.tokens(f" {n}")}))
+
+    def tokens(self, text: str) -> list[int]:
+        if text not in self._encoded:
+            self._encoded[text] = self.tokenizer.encode(text, add_special_tokens=False)
+        return self._encoded[text]
+
+    def batch(self, asks: list[Ask], rng: np.random.Generator | None) -> Batch:
+        """Lays samples out for the model; rng adds photographic noise."""
+        rows, columns = self.grid
+        pad = self.tokenizer.pad_token_id
+        image_id = self.model.config.image_token_id
+        sequences, images, views, labels = [], [], [], []
+        for number, ask in enumerate(asks):
+            ids: list[int] = []
+            for question, said in ask.history:
+                ids += self.tokens(f"<|im_start|>user\n{question}<|im_end|>\n")
+                ids += self.tokens(f"<|im_start|>assistant\n{said}<|im_end|>\n")
+            ids += self.tokens("<|im_start|>user\n")
+            boxes = [ask.shot.window] + ([ask.crop] if ask.crop else [])
+            for view, box in enumerate(boxes):
+                ids += self.tokens("<|vision_start|>") + [image_id] * (rows * columns) + self.tokens("<|vision_end|>")
+                see = models.svlm_image if self.kind == "svlm" else models.lvlm_image
+                images.append(see(ask.shot.frame, box))
+                views.append((number, view))
+                labels.append(cells(ask.shot, box, self.grid))
+            segments, targets = [0] * len(ids), [-100] * len(ids)
+            for n, question in enumerate(ask.questions, start=1):
+                asked = self.tokens(f"{question}<|im_end|>\n<|im_start|>assistant\n")
+                said_now = self.tokens(f"{self.truth(question, ask.shot)}<|im_end|>")
+                targets += [-100] * (len(asked) - 1) + said_now + [-100]
+                ids += asked + said_now
+                segments += [n] * (len(asked) + len(said_now))
+            sequences.append((ids, segments, targets))
+        length = max(len(ids) for ids, _, _ in sequences)
+        ids_array = np.full((len(asks), length), pad)
+        segment = np.full((len(asks), length), -1)
+        target = np.full((len(asks), length), -100)
+        for row, (ids, segments, targets) in enumerate(sequences):
+            ids_array[row, : len(ids)], segment[row, : len(ids)], target[row, : len(ids)] = ids, segments, targets
+        causal = np.tril(np.ones((length, length), bool))
+        same = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
+        positions = np.stack(
+            [packed_positions(i, s, image_id, self.grid, self.kind) for i, s in zip(ids_array, segment, strict=True)]
+        )
+        pixels = np.stack(images).astype(np.float32)
+        if rng is not None:
+            pixels = photographed(pixels, rng)
+        tensor = models.patchify(pixels) if self.kind == "svlm" else models.siglip_pixels(pixels)
+        return Batch(
+            images=tensor,
+            views=views,
+            ids=torch.from_numpy(ids_array),
+            positions=torch.from_numpy(positions).transpose(0, 1).contiguous(),
+            allowed=torch.from_numpy(causal[None] & same)[:, None],
+            targets=torch.from_numpy(target),
+            segment=torch.from_numpy(segment),
+            cells=torch.from_numpy(np.stack(labels)),
+            asks=asks,
+        )
+
+    def truth(self, question: str, shot: Shot) -> str:
+        return q.answer(question, shot.seen) if self.kind == "svlm" else models.lvlm_reply(question, shot.seen)
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (answers' tokens only, in reading order) and visual tokens (images, tokens, D)."""
+        see = models.svlm_see if self.kind == "svlm" else models.lvlm_see
+        seen = see(self.model, batch.images)
+        language = self.model.model.language_model
+        embedded = language.embed_tokens(batch.ids)
+        place = (batch.ids == self.model.config.image_token_id)[..., None]
+        embedded = embedded.masked_scatter(place, seen.reshape(-1, seen.shape[-1]).to(embedded.dtype))
+        positions = batch.positions if self.kind == "svlm" else batch.positions[0]
+        hidden = language(
+            inputs_embeds=embedded,
+            position_ids=positions,
+            attention_mask={"full_attention": batch.allowed},
+            use_cache=False,
+        ).last_hidden_state
+        return self.model.lm_head(hidden[batch.targets >= 0]), seen
+
+    def losses(self, batch: Batch, box_weight: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answer loss per answer, and the auxiliary loss of the visual tokens.
+
+        box_weight: of the box edges' tokens, which else outweigh the answer's as long as nothing is known.
+        """
+        logits, seen = self(batch)
+        wanted = batch.targets[batch.targets >= 0]
+        answers = sum(len(ask.questions) for ask in batch.asks)
+        weight = torch.where(torch.isin(wanted, self._numbers), box_weight, 1.0)
+        said = (functional.cross_entropy(logits.float(), wanted, reduction="none") * weight).sum() / max(1, answers)
+        guess = self.auxiliary(seen).float()
+        what, row, column = guess.split([len(CELL_LABELS), *self.grid], dim=-1)
+        auxiliary = functional.binary_cross_entropy_with_logits(what, batch.cells, weight=1 + 4 * batch.cells) * 6
+        rows = torch.arange(self.grid[0]).repeat_interleave(self.grid[1]).repeat(len(seen))
+        columns = torch.arange(self.grid[1]).repeat(self.grid[0] * len(seen))
+        auxiliary = auxiliary + 0.3 * functional.cross_entropy(row.flatten(0, 1), rows)
+        auxiliary = auxiliary + 0.3 * functional.cross_entropy(column.flatten(0, 1), columns)
+        return said, auxiliary
+
+    @torch.no_grad()
+    def right(self, asks: list[Ask]) -> list[tuple[str, bool]]:
+        """For each question of each sample whether greedy decoding would say the right answer.
+
+        Greedy decoding says exactly the answer if and only if, fed the answer, each next token is the likeliest.
+        """
+        result = []
+        for start in range(0, len(asks), BATCH):
+            batch = self.batch(asks[start : start + BATCH], None)
+            logits, _ = self(batch)
+            wanted = batch.targets[batch.targets >= 0]
+            hit = (logits.argmax(-1) == wanted).tolist()
+            at = 0
+            for ask in batch.asks:
+                for question in ask.questions:
+                    said = self.tokens(f"{self.truth(question, ask.shot)}<|im_end|>")
+                    upto = len(said) if self.kind == "svlm" else self._answer_length(question, ask.shot)
+                    result.append((question, all(hit[at : at + upto])))
+                    at += len(said)
+        return result
+
+    def _answer_length(self, question: str, shot: Shot) -> int:
+        return 1 + len(self.tokens(q.answer(question, shot.seen))) + 1
+
+
+def packed_positions(
+    ids: np.ndarray, segment: np.ndarray, image_id: int, grid: tuple[int, int], kind: str
+) -> np.ndarray:
+    """(3, L) positions: each question continues where the shared part ends.
+
+    For the SVLM as Qwen2.5-VL counts (an image is a block of rows and columns, and the text goes on after its longer
+    side; a test compares with the model's own); for the LVLM one by one.
+    """
+    rows, columns = grid
+    out = np.zeros((3, len(ids)), np.int64)
+    now = at = 0
+    shared = int((segment == 0).sum())
+    while at < shared:
+        if kind == "svlm" and ids[at] == image_id:
+            count = rows * columns
+            out[0, at : at + count] = now
+            out[1, at : at + count] = now + np.repeat(np.arange(rows), columns)
+            out[2, at : at + count] = now + np.tile(np.arange(columns), rows)
+            now, at = now + max(rows, columns), at + count
+        else:
+            out[:, at] = now
+            now, at = now + 1, at + 1
+    for n in range(1, int(segment.max()) + 1):
+        places = np.flatnonzero(segment == n)
+        out[:, places] = now + np.arange(len(places))
+    return out
+
+
+def photographed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exposure, colour cast, contrast and sensor noise of a real camera. images: (B, H, W, 3) 0..255 float32."""
+    batch = len(images)
+    gain = rng.uniform(0.75, 1.3, (batch, 1, 1, 1)) * rng.uniform(0.93, 1.07, (batch, 1, 1, 3))
+    noise = rng.standard_normal(images.shape, dtype=np.float32) * rng.uniform(0, 5, (batch, 1, 1, 1))
+    return np.clip(images * gain.astype(np.float32) + noise + rng.uniform(-12, 12, (batch, 1, 1, 1)), 0, 255).astype(
+        np.float32
+    )
+
+
+def asks_for_training(
+    split: Split, kind: str, rng: np.random.Generator, progress: float, order: Iterator[int]
+) -> list[Ask]:
+    """One batch of samples for this point of the curriculum."""
+    mix = (1.0, 0.0, 0.0)
+    crop = 0.0
+    if kind == "svlm":
+        mix = (0.3, 0.65, 0.05) if progress < TRUSTFUL else (0.25, 0.45, 0.30)
+        crop = 0.4
+    asks: list[Ask] = []
+    while len(asks) < BATCH:
+        shot = take_shot(split, next(order), rng)
+        ask = make_ask(shot, rng, mix=mix, crop=crop, count=4 if kind == "svlm" else 3)
+        if ask.questions:
+            asks.append(ask)
+    return asks
+
+
+def modes(kind: str) -> tuple[str, ...]:
+    return ("plain", "correct_history", "wrong_history", "crop", "crop_wrong_history") if kind == "svlm" else ("plain",)
+
+
+def asks_for_testing(split: Split, mode: str, size: int) -> list[Ask]:
+    """All standing questions and halves about whole frames; with histories or crops one question a sample."""
+    rng = np.random.default_rng(7)
+    asks = []
+    for index in range(min(size, len(split))):
+        shot = take_shot(split, index, None)
+        if mode == "plain":
+            asks.append(Ask(shot, list(q.ALL)))
+            continue
+        for question in q.STANDING:
+            history, box = [], None
+            if mode.endswith("history"):
+                kind = "correct" if mode == "correct_history" else "wrong"
+                history = [(question, invented(question, shot.seen, kind, rng))]
+            region = shot.seen.box(q.SUBJECT[question])
+            if mode.startswith("crop") and region is not None:
+                box = crop_around(region, shot.window, None)
+            asks.append(Ask(shot, [question], history, box))
+    return asks
+
+
+def scores(trainee: Trainee, split: Split, mode: str, size: int) -> dict[str, float]:
+    """Exact match per question, teacher-forced (see Trainee.right)."""
+    hits: dict[str, list[bool]] = {}
+    for question, hit in trainee.right(asks_for_testing(split, mode, size)):
+        hits.setdefault(question, []).append(hit)
+    return {question: sum(values) / len(values) for question, values in hits.items()}
+
+
+def shuffled(size: int, rng: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from rng.permutation(size).tolist()
+
+
+def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, threads: int = 1) -> None:
+    """Trains one model for so many minutes (of training: a resumed run goes on where it was) and saves it to `out`.
+
+    folder: the rendered splits. Checkpoints and log.jsonl go to folder/<kind>.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    split, val = load_split(folder, "train"), load_split(folder, "val")
+    home = folder / kind
+    home.mkdir(parents=True, exist_ok=True)
+    trainee = Trainee(kind)
+    decay = [p for p in trainee.parameters() if p.ndim >= 2]
+    plain = [p for p in trainee.parameters() if p.ndim < 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}],
+        lr=LEARNING_RATE[kind],
+        betas=(0.9, 0.98),
+    )
+    step, spent = 0, 0.0
+    checkpoint = home / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        trainee.load_state_dict(state["trainee"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent = state["step"], state["spent"]
+    rng = np.random.default_rng((seed, step))
+    order = shuffled(len(split), rng)
+    budget = minutes * 60
+    bar = tqdm(total=round(budget), initial=round(min(spent, budget)), unit="s", desc=f"training {kind}")
+    sums, count, last_save, began = np.zeros(2), 0, spent, time.monotonic() - spent
+    while spent < budget:
+        progress = spent / budget
+        rate = LEARNING_RATE[kind] * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * cooling(progress))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        trainee.train()
+        batch = trainee.batch(asks_for_training(split, kind, rng, progress, order), rng)
+        said, auxiliary = trainee.losses(batch, 0.2 if progress < BOXES_LATER else 0.6)
+        optimiser.zero_grad(set_to_none=True)
+        (said + auxiliary).backward()
+        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        count += 1
+        sums += (said.item(), auxiliary.item())
+        spent = time.monotonic() - began
+        bar.update(max(0, min(round(spent), round(budget)) - bar.n))
+        bar.set_postfix(step=step, said=f"{said.item():.3f}", aux=f"{auxiliary.item():.3f}", refresh=False)
+        if spent - last_save > CHECKPOINT_SECONDS or spent >= budget:
+            last_save = spent
+            trainee.eval()
+            mean = {mode: rounded(scores(trainee, val, mode, 150)) for mode in modes(kind)}
+            row = {"step": step, "spent": round(spent), "said": sums[0] / count, "aux": sums[1] / count, "val": mean}
+            sums, count = np.zeros(2), 0
+            with (home / "log.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            temporary = home / "checkpoint.tmp"
+            torch.save(
+                {
+                    "trainee": trainee.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step,
+                    "spent": spent,
+                },
+                temporary,
+            )
+            temporary.replace(checkpoint)
+            save(trainee, out)
+    bar.close()
+
+
+def cooling(progress: float) -> float:
+    """Full rate for a third of the training, then a cosine down to nothing."""
+    late = min(1.0, max(0.0, (progress - 0.3) / 0.7))
+    return 0.5 * (1 + math.cos(math.pi * late))
+
+
+def save(trainee: Trainee, out: Path) -> None:
+    write = models.save_svlm if trainee.kind == "svlm" else models.save_lvlm
+    write(trainee.model, trainee.tokenizer, out)
+
+
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 3) for key, value in values.items()}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgevlm_ros.transfer.geometry import crop_box
+from edgevlm_ros.transfer.types import Region
+from edgevlm_ros.world import questions as q
+from edgevlm_ros.world.samples import CELL_LABELS, Ask, Shot, cells, crop_around, invented, make_ask
+from edgevlm_ros.world.train import Trainee
+
+WINDOW = (0.0, 0.0, 320.0, 240.0)
+
+
+@pytest.fixture(scope="module")
+def shot() -> Shot:
+    rng = np.random.default_rng(3)
+    frame = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).resize((320, 240))
+    classes = np.zeros((120, 160), np.uint8)
+    classes[60:80, 20:60] = 2  # cart
+    classes[64:74, 30:40] = 3  # its placard
+    seen = q.Observation(cart=(0.125, 0.5, 0.375, 2 / 3), load="acid")
+    return Shot(frame, WINDOW, classes, seen)
+
+
+@pytest.fixture(scope="module")
+def asks(shot: Shot) -> list[Ask]:
+    return [
+        Ask(shot, list(q.STANDING), [(q.CART, "gas, left")], crop_around((0.125, 0.5, 0.375, 2 / 3), WINDOW, None)),
+        Ask(shot, [q.LOAD]),
+    ]
+
+
+def test_positions_are_those_of_qwen(asks: list[Ask]) -> None:
+    """For the first question of a packed sample, which is all that a sequence holds outside training."""
+    trainee = Trainee("svlm")
+    batch = trainee.batch(asks, None)
+    for row, ask in enumerate(asks):
+        length = int(((batch.segment[row] == 0) | (batch.segment[row] == 1)).sum())
+        ids = batch.ids[row : row + 1, :length]
+        types = (ids == trainee.model.config.image_token_id).int()
+        grid = torch.tensor([[1, 10, 12]] * (2 if ask.crop else 1))
+        stock, _ = trainee.model.model.get_rope_index(ids, types, image_grid_thw=grid)
+        assert torch.equal(batch.positions[:, row, :length], stock[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["svlm", "lvlm"])
+def test_questions_packed_together_do_not_hear_each_other(kind: str, shot: Shot) -> None:
+    torch.manual_seed(0)
+    trainee = Trainee(kind).eval()
+    with torch.no_grad():
+        packed, _ = trainee(trainee.batch([Ask(shot, [q.CART, q.WHERE_PERSON, q.STATE])], None))
+        alone = [trainee(trainee.batch([Ask(shot, [one])], None))[0] for one in (q.CART, q.WHERE_PERSON, q.STATE)]
+    torch.testing.assert_close(packed, torch.cat(alone), atol=2e-4, rtol=1e-3)
+
+
+def test_a_packed_pass_is_the_models_own_forward_pass(asks: list[Ask]) -> None:
+    torch.manual_seed(0)
+    trainee = Trainee("svlm").eval()
+    ask = Ask(asks[0].shot, [q.CART], asks[0].history, asks[0].crop)
+    batch = trainee.batch([ask], None)
+    with torch.no_grad():
+        ours, _ = trainee(batch)
+        stock = trainee.model(
+            input_ids=batch.ids,
+            pixel_values=batch.images.flatten(0, 1),
+            image_grid_thw=torch.tensor([[1, 10, 12]] * 2),
+            mm_token_type_ids=(batch.ids == trainee.model.config.image_token_id).int(),
+        ).logits[0][batch.targets[0] >= 0]
+    torch.testing.assert_close(ours, stock, atol=2e-4, rtol=1e-3)
+
+
+def test_cells_know_what_they_show(shot: Shot) -> None:
+    truth = cells(shot, WINDOW, (5, 6)).reshape(5, 6, -1)
+    cart, acid, person = (CELL_LABELS.index(label) for label in ("cart", "acid", "person"))
+    assert truth[2, 1, cart] == 1
+    assert truth[2, 1, acid] == 1
+    assert truth[0, :, cart].sum() == 0
+    assert truth[:, :, person].sum() == 0
+
+
+def test_the_training_crop_is_the_pipelines() -> None:
+    box = (0.3, 0.4, 0.45, 0.7)
+    region = Region("cart", 1.0, box[0] * 320, box[1] * 240, box[2] * 320, box[3] * 240)
+    assert crop_around(box, WINDOW, None) == pytest.approx(crop_box([region], 320, 240), abs=1.0)
+
+
+def test_invented_histories_are_right_or_wrong_about_the_load(shot: Shot) -> None:
+    rng = np.random.default_rng(0)
+    right = [invented(q.CART, shot.seen, "correct", rng) for _ in range(50)]
+    wrong = [invented(q.CART, shot.seen, "wrong", rng) for _ in range(50)]
+    assert all(said.startswith("acid, ") for said in right)
+    assert len(set(right)) > 1, "the side may be out of date"
+    assert not any(said.startswith("acid") for said in wrong)
+    assert all(said in q.ANSWERS[q.CART] for said in right + wrong)
+
+
+def test_ambiguous_things_are_not_asked_about(shot: Shot) -> None:
+    rng = np.random.default_rng(0)
+    vague = Shot(shot.frame, WINDOW, shot.classes, q.Observation(ambiguous=("cart", "machine")))
+    for _ in range(20):
+        assert make_ask(vague, rng, mix=(0.4, 0.3, 0.3), crop=0.5, count=4).questions == [q.WHERE_PERSON]
+
+
+def test_a_step_of_training_lowers_the_loss(asks: list[Ask]) -> None:
+    torch.manual_seed(0)
+    trainee = Trainee("svlm")
+    optimiser = torch.optim.AdamW(trainee.parameters(), lr=1e-3)
+    batch = trainee.batch(asks, None)
+    losses = []
+    for _ in range(6):
+        said, auxiliary = trainee.losses(batch)
+        optimiser.zero_grad()
+        (said + auxiliary).backward()
+        optimiser.step()
+        losses.append((said + auxiliary).item())
+    assert losses[-1] < 0.8 * losses[0]
