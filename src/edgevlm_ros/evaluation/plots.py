@@ -151,7 +151,9 @@ def cloud_delay(contexts: Sequence[ContextRecord], start: int) -> str:
             group = [context for context in contexts if context.status == status]
             colour, mark = (_CLOUD, "^") if status == "ok" else ("#64748b", "x")
             times = [(context.published - start) / 1e9 for context in group]
-            axes.plot(times, [c.delay for c in group], mark, color=colour, ms=4, label=f"{status} ({len(group)})")
+            axes.plot(
+                times, [c.delay for c in group], mark, color=colour, ms=4, label=f"{_shown(status)} ({len(group)})"
+            )
         axes.set_ylim(bottom=0)
         if contexts:
             axes.legend(loc="lower right", ncols=3)
