@@ -106,11 +106,13 @@ def test_a_killed_server_comes_back_on_the_same_port(folder: Path) -> None:
 
 def test_a_folder_that_is_no_model_ends_with_the_end_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
-    server = LvlmServer(str(tmp_path))
+    log = tmp_path / "named.log"
+    server = LvlmServer(str(tmp_path), log=log)
     server.start()
     with pytest.raises(ServerError, match="ended while it started") as caught:
         server.wait_ready()
     assert len(str(caught.value).splitlines()) > 3
+    assert str(caught.value).splitlines()[-1] in log.read_text()
     server.stop()
 
 

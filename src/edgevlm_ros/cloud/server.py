@@ -28,7 +28,6 @@ from edgevlm_ros.cloud.prompt import chat_request
 DEFAULT_MODEL = "micro_lvlm"
 DEFAULT_PORT = 8765
 _LOG_LINES = 15
-_NICENESS = 10
 
 
 class ServerError(RuntimeError):
@@ -38,14 +37,24 @@ class ServerError(RuntimeError):
 class LvlmServer:
     """One server process. model: a bundled model's name, a folder, or a hub id that is in the local cache.
 
-    port: 0 takes a free one, which a restart keeps. A context manager: started and ready inside, stopped outside.
+    port: 0 takes a free one, which a restart keeps. log: a file that what the server writes is added to; None for one
+    that goes with this object. A context manager: started and ready inside, stopped outside.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, port: int = 0, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        port: int = 0,
+        device: str = "cpu",
+        threads: int = 1,
+        log: Path | None = None,
+    ) -> None:
         self._model = model_path(model)
         self._device = device
         self._threads = threads
         self._scratch = tempfile.TemporaryDirectory(prefix="edgevlm-lvlm-")
+        self._log = log or Path(self._scratch.name) / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port(port)
 
@@ -80,7 +89,6 @@ class LvlmServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
     def wait_ready(self, timeout: float = 120.0) -> float:
         """Wait until it has answered a question about an image; returns the seconds it took. Raises ServerError."""
@@ -129,10 +137,6 @@ class LvlmServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    @property
-    def _log(self) -> Path:
-        return Path(self._scratch.name) / "server.log"
 
     def _environment(self, private_hub: bool) -> dict[str, str]:
         """The server lists the hub cache's models and fails if there is none; a folder's server lists no others."""
