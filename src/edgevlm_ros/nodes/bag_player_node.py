@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a rosbag2 into the graph where `ros2 bag play` is absent: its topics, in its own timing, under its own clock.
+
+The bytes of the bag go out as they are, so headers and payloads are what was recorded. They are deserialised once
+before that, for a subscriber dies of bytes that its type support cannot read.
+"""
+
+import contextlib
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
+
+from edgevlm_ros.assets import bag_path
+from edgevlm_ros.bags import BagError, BagReader, Record, Topic
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.conversions import to_time
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
+from edgevlm_ros.nodes.run import BAD_START
+
+PARAMETERS = (
+    Parameter("bag", "demo", "A rosbag2 folder, an .mcap or .db3 file, or the name of a bundled bag."),
+    Parameter("rate", 1.0, "Speed of playing; 2.0 is twice as fast.", 0.01, 100.0),
+    Parameter("loop", False, "Begin again at the end, with the same stamps."),
+    Parameter("topics", "", "Topics to play, separated by spaces; empty for all."),
+    Parameter("clock_rate", 50.0, "Messages per second on /clock; 0 for none.", 0.0, 1000.0),
+    Parameter("wait_for_subscribers", 0, "Subscriptions to the bag's images to wait for before playing.", 0, 100),
+    Parameter("wait_timeout", 120.0, "Seconds after which it plays without them.", 0.0, 3600.0),
+    Parameter("start_delay", 0.0, "Seconds before the first message.", 0.0, 3600.0),
+)
+LATCHED_TYPES = ("edgevlm_msgs/msg/Question", "sensor_msgs/msg/CameraInfo")
+NEVER_PLAYED = ("/clock", "/rosout", "/parameter_events")
+
+_LATE_S = 0.05
+_LONGEST_SLEEP_S = 0.1  # how soon a shutdown is noticed
+_DRAIN_S = 2.0
+
+
+class BagPlayerNode(Node):
+    """Publishes the bag's topics and /clock. Raises BagError or ParameterError if there is nothing to play."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("bag_player_node", **kwargs)
+        self._settings = Parameters(self, PARAMETERS, lambda: None, lambda: True)
+        self._rate = float(self._settings["rate"])
+        self._bag = BagReader(bag_path(self._settings["bag"])).__enter__()
+        self._images = self._bag.image_topic()
+        self._outputs = {topic.name: output for topic, output in self._advertise()}
+        self._clock_output = (
+            self.create_publisher(Clock, "/clock", qos.EVENTS) if self._settings["clock_rate"] else None
+        )
+        self._tick = 0.0
+        self._published = self._late = self._unreadable = 0
+
+    def _advertise(self) -> Iterator[tuple[Topic, tuple[Publisher, type]]]:
+        there = self._bag.topics
+        wanted = [f"/{name.lstrip('/')}" for name in self._settings["topics"].split()] or list(there)
+        if missing := [name for name in wanted if name not in there]:
+            raise BagError(
+                f"bag {self._bag.path}: has no {' '.join(missing)}; its topics are {' '.join(sorted(there))}"
+            )
+        for topic in (there[name] for name in wanted if name not in NEVER_PLAYED):
+            message = _message_class(topic.type)
+            if message is None:
+                self.get_logger().warning(f"{topic.name} is not played: {topic.type} is not installed here")
+                continue
+            latched = topic.latched or topic.type in LATCHED_TYPES
+            yield topic, (self.create_publisher(message, topic.name, qos.LATCHED if latched else qos.EVENTS), message)
+
+    def play(self) -> None:
+        """Play to the end, or for ever if it loops; return early when ROS is shut down. Raises BagError in mid-bag."""
+        self._wait_for_subscribers()
+        self._sleep_until(time.monotonic() + self._settings["start_delay"], self._bag.start, rate=0.0)
+        begun = time.monotonic()
+        while self._play_once() and self._settings["loop"]:
+            pass
+        if not self.context.ok():
+            return
+        for publisher, _ in self._outputs.values():
+            publisher.wait_for_all_acked(Duration(seconds=_DRAIN_S))
+        self.get_logger().info(
+            f"played {self._published} messages in {time.monotonic() - begun:.1f} s, {self._late} of them more than "
+            f"{_LATE_S * 1000:.0f} ms late, {self._unreadable} left out as unreadable"
+        )
+
+    def _wait_for_subscribers(self) -> None:
+        wanted, timeout = self._settings["wait_for_subscribers"], self._settings["wait_timeout"]
+        if not wanted or self._images.name not in self._outputs:
+            return
+        publisher, _ = self._outputs[self._images.name]
+        self.get_logger().info(f"waiting for {wanted} subscription(s) to {publisher.topic_name}")
+        end = time.monotonic() + timeout
+        while (there := publisher.get_subscription_count()) < wanted and self.context.ok():
+            if time.monotonic() > end:
+                self.get_logger().warning(f"{there} of {wanted} after {timeout:.0f} s: playing without the rest")
+                return
+            self._sleep_until(time.monotonic() + _LONGEST_SLEEP_S, self._bag.start, rate=0.0)
+
+    def _play_once(self) -> bool:
+        """Whether it came to the end."""
+        first, begun = self._bag.start, time.monotonic()
+        for record in self._bag.records(topics=self._outputs):
+            due = begun + (record.stamp - first) / 1e9 / self._rate
+            self._sleep_until(due, record.stamp, self._rate)
+            if not self.context.ok():
+                return False
+            self._late += time.monotonic() - due > _LATE_S
+            self._publish(record)
+        self._publish_clock(self._bag.end)
+        return self.context.ok()
+
+    def _publish(self, record: Record) -> None:
+        publisher, message = self._outputs[record.topic]
+        try:
+            deserialize_message(record.data, message)
+        except Exception as error:  # type support raises what it likes
+            self._unreadable += 1
+            self.get_logger().warning(f"a message on {record.topic} is left out: it is no {record.type} ({error})")
+            return
+        publisher.publish(record.data)
+        self._published += 1
+
+    def _sleep_until(self, due: float, stamp: int, rate: float) -> None:
+        """Sleep to a time on the steady clock at which the bag's clock shows `stamp`, and let /clock tick meanwhile."""
+        while self.context.ok():
+            now = time.monotonic()
+            if self._clock_output is not None and now >= self._tick:
+                self._tick = max(self._tick + 1 / self._settings["clock_rate"], now)
+                self._publish_clock(stamp - round((due - now) * 1e9 * rate))
+            if now >= due:
+                return
+            wake = min(due, self._tick) if self._clock_output is not None else due
+            time.sleep(min(max(wake - now, 0.0), _LONGEST_SLEEP_S))
+
+    def _publish_clock(self, stamp: int) -> None:
+        if self._clock_output is not None and self.context.ok():
+            self._clock_output.publish(Clock(clock=to_time(max(stamp, 0))))
+
+    def close(self) -> None:
+        self._bag.__exit__(None, None, None)
+
+
+def _message_class(name: str) -> Any:
+    """The Python class of 'package/msg/Name', or None if the package is not installed or lacks it."""
+    package, _, message = name.split("/")
+    try:
+        found = getattr(importlib.import_module(f"{package}.msg"), message)
+        found.__class__.__import_type_support__()
+    except Exception:  # type support that is built for another ROS raises its own
+        return None
+    return found
+
+
+def _spin(node: Node) -> None:
+    """Answer parameter services meanwhile."""
+    with contextlib.suppress(ExternalShutdownException):
+        rclpy.spin(node)
+
+
+def main(args: list[str] | None = None) -> None:
+    rclpy.init(args=args)
+    try:
+        node = BagPlayerNode()
+    except (BagError, ParameterError) as error:
+        rclpy.try_shutdown()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_START)
+    spinning = threading.Thread(target=_spin, args=(node,), daemon=True)
+    spinning.start()
+    try:
+        node.play()
+    except KeyboardInterrupt:
+        pass
+    except BagError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        rclpy.try_shutdown()
+        spinning.join()
+        node.close()
+        node.destroy_node()
+
+
+if __name__ == "__main__":
+    main()
