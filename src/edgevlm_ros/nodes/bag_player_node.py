@@ -8,14 +8,13 @@ before that, for a subscriber dies of bytes that its type support cannot read.
 import contextlib
 import importlib
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
@@ -56,9 +55,13 @@ class BagPlayerNode(Node):
         self._bag = BagReader(bag_path(self._settings["bag"])).__enter__()
         self._images = self._bag.image_topic()
         self._outputs = {topic.name: output for topic, output in self._advertise()}
+        if not self._outputs:
+            raise BagError(f"bag {self._bag.path}: none of the topics to play can be played here")
         self._clock_output = (
             self.create_publisher(Clock, "/clock", qos.EVENTS) if self._settings["clock_rate"] else None
         )
+        self._spinner = SingleThreadedExecutor(context=self.context)
+        self._spinner.add_node(self)
         self._tick = 0.0
         self._published = self._late = self._unreadable = 0
 
@@ -131,7 +134,8 @@ class BagPlayerNode(Node):
         self._published += 1
 
     def _sleep_until(self, due: float, stamp: int, rate: float) -> None:
-        """Sleep to a time on the steady clock at which the bag's clock shows `stamp`, and let /clock tick meanwhile."""
+        """Wait for a time on the steady clock at which the bag's clock shows `stamp`; meanwhile /clock ticks and
+        parameter services are answered."""
         while self.context.ok():
             now = time.monotonic()
             if self._clock_output is not None and now >= self._tick:
@@ -140,7 +144,7 @@ class BagPlayerNode(Node):
             if now >= due:
                 return
             wake = min(due, self._tick) if self._clock_output is not None else due
-            time.sleep(min(max(wake - now, 0.0), _LONGEST_SLEEP_S))
+            self._spinner.spin_once(timeout_sec=min(max(wake - now, 0.0), _LONGEST_SLEEP_S))
 
     def _publish_clock(self, stamp: int) -> None:
         if self._clock_output is not None and self.context.ok():
@@ -148,6 +152,8 @@ class BagPlayerNode(Node):
 
     def close(self) -> None:
         self._bag.__exit__(None, None, None)
+        self._spinner.shutdown()
+        self.destroy_node()
 
 
 def _message_class(name: str) -> Any:
@@ -161,34 +167,21 @@ def _message_class(name: str) -> Any:
     return found
 
 
-def _spin(node: Node) -> None:
-    """Answer parameter services meanwhile."""
-    with contextlib.suppress(ExternalShutdownException):
-        rclpy.spin(node)
-
-
 def main(args: list[str] | None = None) -> None:
     rclpy.init(args=args)
     try:
-        node = BagPlayerNode()
+        with contextlib.closing(BagPlayerNode()) as player:
+            player.play()
     except (BagError, ParameterError) as error:
-        rclpy.try_shutdown()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_START)
-    spinning = threading.Thread(target=_spin, args=(node,), daemon=True)
-    spinning.start()
-    try:
-        node.play()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except BagError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except Exception:
+        if rclpy.ok():  # else it was told to stop in the middle of something
+            raise
     finally:
         rclpy.try_shutdown()
-        spinning.join()
-        node.close()
-        node.destroy_node()
 
 
 if __name__ == "__main__":
