@@ -64,5 +64,13 @@ def test_what_is_not_a_whole_colour_jpeg_must_be_decoded_first(data: bytes) -> N
     assert as_it_is(data, max_side=640) is None
 
 
+def test_a_jpeg_with_exif_data_must_be_decoded_first() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    file = io.BytesIO()
+    Image.fromarray(picture(64, 48)).save(file, "JPEG", exif=exif)
+    assert as_it_is(file.getvalue(), max_side=640) is None
+
+
 def test_a_jpeg_that_is_too_large_must_be_decoded_first() -> None:
     assert as_it_is(camera_jpeg(641, 100), max_side=640) is None

@@ -22,7 +22,7 @@ from edgevlm_ros.cloud.server import LvlmServer, ServerError
 from edgevlm_ros.transfer.types import Status
 from support.tiny_lvlm import make_tiny_lvlm
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 GRAY = encode(np.full((480, 640, 3), 128, np.uint8), max_side=640, quality=85)
 
 

@@ -2,7 +2,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import pytest
 
@@ -24,8 +23,7 @@ class Bridge:
         self.exchanges: list[Exchange] = []
         self.threads: set[str] = set()
         self.warnings: list[str] = []
-        connect = partial(CloudClient, base_url, timeout=timeout)
-        self.uplink = Uplink(connect, warn=self.warnings.append, **options)
+        self.uplink = Uplink(CloudClient(base_url, timeout=timeout), warn=self.warnings.append, **options)
 
     def send(self, number: int = 1, make_upload: Callable[[], Upload] = lambda: UPLOAD) -> None:
         self.uplink.submit(Keyframe(number, QUESTION, make_upload), self._finished)

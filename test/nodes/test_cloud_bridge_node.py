@@ -311,6 +311,7 @@ def test_ctrl_c_drops_what_is_under_way_and_ends_cleanly(ros: Any, cloud: Script
     assert "Traceback" not in process.output
 
 
+@pytest.mark.timeout(300)
 def test_a_real_server_answers_and_grounds(ros: Any, tmp_path: Path) -> None:
     folder = make_tiny_lvlm(tmp_path / "tiny_lvlm")
     with LvlmServer(str(folder)) as server:

@@ -38,14 +38,17 @@ def encode(rgb: NDArray[np.uint8], max_side: int, quality: int) -> Upload:
 
 
 def as_it_is(jpeg: bytes, max_side: int) -> Upload | None:
-    """The upload that passes a whole colour JPEG on unchanged; None if it must be decoded: too large, cut, no JPEG."""
+    """The upload that passes a whole colour JPEG on unchanged; None if it must be decoded: too large, cut, no JPEG.
+
+    Nor one with EXIF data: it may tell the server to turn the image, under the boxes, and strangers where it was taken.
+    """
     if not jpeg.startswith(b"\xff\xd8") or not jpeg.rstrip(b"\0").endswith(b"\xff\xd9"):
         return None
     try:
         with PilImage.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-            (width, height), mode = image.size, image.mode
+            (width, height), plain = image.size, image.mode == "RGB" and not image.getexif()
     except (OSError, ValueError, PilImage.DecompressionBombError):
         return None
-    if mode != "RGB" or max(width, height) > max_side:
+    if not plain or max(width, height) > max_side:
         return None
     return Upload(jpeg, width, height, source_width=width, source_height=height)

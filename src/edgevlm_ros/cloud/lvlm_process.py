@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`transformers serve` as a process that ends with the one that started it, and gives way to the robot's own.
+"""`transformers serve` as a process that ends with the one that started it.
 
 A server that outlives a killed demo would hold its port and a core, and the next demo would talk to the old model.
 """
 
-import contextlib
 import os
 import signal
 import threading
 import time
-from pathlib import Path
-
-NICENESS = 5
-"""A third of the processor time of a process that wants it as much; what nobody else wants is still the server's."""
 
 
 def end_with(parent: int) -> None:
@@ -28,15 +23,7 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def give_way() -> None:
-    """Lower this process's priority, in its session and, where the kernel groups sessions, among them."""
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICENESS))
-
-
 if __name__ == "__main__":
-    give_way()
     end_with(int(os.environ["EDGEVLM_PARENT"]))
     from transformers.cli.transformers import app
 

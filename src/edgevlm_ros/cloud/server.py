@@ -2,11 +2,13 @@
 """An LVLM on this machine, for a demo without a cloud: `transformers serve` on a model folder, on loopback.
 
 It is a real OpenAI-compatible server, so that the bridge's client is the same as for vLLM or OpenAI. It stands for a
-computer elsewhere and must not take the robot's: it runs on one thread, at a low priority. It loads the model before it
-listens and is asked once before it counts as ready, so that the first keyframe is no slower than the next.
+computer elsewhere and must not take the robot's: it runs on one thread and, once it is up, at a low priority. It loads
+the model before it listens and is asked once before it counts as ready, so that the first keyframe is no slower than
+the next.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -28,6 +30,8 @@ from edgevlm_ros.cloud.prompt import chat_request
 DEFAULT_MODEL = "micro_lvlm"
 DEFAULT_PORT = 8765
 _LOG_LINES = 15
+_NICENESS = 5
+"""A third of the processor time of a process that wants it as much; what nobody else wants is still the server's."""
 
 
 class ServerError(RuntimeError):
@@ -90,7 +94,7 @@ class LvlmServer:
                 start_new_session=True,
             )
 
-    def wait_ready(self, timeout: float = 120.0) -> float:
+    def wait_ready(self, timeout: float = 180.0) -> float:
         """Wait until it has answered a question about an image; returns the seconds it took. Raises ServerError."""
         began = time.monotonic()
         with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=timeout, trust_env=False) as http:
@@ -102,6 +106,7 @@ class LvlmServer:
                 time.sleep(0.1)
             if self._ask(http, with_image=True) <= self._ask(http, with_image=False):
                 raise ServerError(f"{self._model} answers without looking: its processor has no image part")
+        self._give_way()
         return time.monotonic() - began
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -113,7 +118,7 @@ class LvlmServer:
         """End it as a crash would."""
         self._end(signal.SIGKILL, 10.0)
 
-    def restart(self, timeout: float = 120.0) -> float:
+    def restart(self, timeout: float = 180.0) -> float:
         """Stop it if it runs, and start it on the same port; returns the seconds until it was ready."""
         self.stop()
         self.start()
@@ -153,6 +158,14 @@ class LvlmServer:
             ours |= {"HF_HOME": str(hub.parent), "HF_HUB_CACHE": str(hub)}
             hub.mkdir(exist_ok=True)
         return {**os.environ, **ours}
+
+    def _give_way(self) -> None:
+        """Lower its priority: of its threads and, where the kernel groups processes by session, of its session."""
+        process = Path(f"/proc/{self.pid}")
+        with contextlib.suppress(OSError):
+            for thread in (process / "task").iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), _NICENESS)
+            (process / "autogroup").write_text(str(_NICENESS))
 
     def _healthy(self, http: httpx.Client) -> bool:
         try:

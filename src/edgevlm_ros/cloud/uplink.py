@@ -37,19 +37,19 @@ class Exchange:
 
 
 class Uplink:
-    """An event loop in a thread, with one client.
+    """An event loop in a thread, with one client, which is closed with it.
 
-    connect: makes the client, inside the thread. warn: told, once, what people should know.
+    warn: told, once, what people should know.
     """
 
     def __init__(
         self,
-        connect: Callable[[], CloudClient],
+        client: CloudClient,
         *,
         emulated: EmulatedDelay | None = None,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._connect = connect
+        self._client = client
         self._emulated = emulated or EmulatedDelay()
         self._warn = warn
         self._looked = False
@@ -73,7 +73,7 @@ class Uplink:
             if self._closed:
                 raise RuntimeError("the uplink is closed")
             self._in_flight += 1
-        self._loop.call_soon_threadsafe(self._begin, keyframe, finished, time.monotonic())
+            self._loop.call_soon_threadsafe(self._begin, keyframe, finished, time.monotonic())
 
     def close(self) -> None:
         """Drop what is under way, and end the thread once all of it has come back. May be called again."""
@@ -86,11 +86,9 @@ class Uplink:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._client = self._connect()
         self._loop.run_forever()
         self._loop.run_until_complete(self._drop_all())
         self._loop.run_until_complete(self._client.aclose())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
     def _begin(self, keyframe: Keyframe, finished: Callable[[Exchange], None], submitted: float) -> None:
@@ -100,9 +98,10 @@ class Uplink:
 
     async def _drop_all(self) -> None:
         await asyncio.sleep(0)  # lets tasks begin that were submitted just before: only then can they report their end
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()  # again if need be: wait_for may swallow one that meets a result
+            await asyncio.wait(self._tasks, timeout=0.5)
 
     async def _carry(self, keyframe: Keyframe, finished: Callable[[Exchange], None], submitted: float) -> None:
         """One keyframe, there and back."""

@@ -134,7 +134,7 @@ class CloudBridgeNode(LifecycleNode):
         self._tally = _Tally()
         self._activated = time.monotonic()
         self._schedule = KeyframeSchedule(self._settings["keyframe_period"], self._settings["max_in_flight"])
-        self._uplink = Uplink(self._connect, emulated=self._emulated(), warn=self.get_logger().warning)
+        self._uplink = Uplink(self._connect(), emulated=self._emulated(), warn=self.get_logger().warning)
         image_type: Any = ImageMsg
         self._image_topic = self.resolve_topic_name("image")
         if self._settings["image_transport"] == "compressed":
