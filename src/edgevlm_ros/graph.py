@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 from edgevlm_ros.assets import share_dir
 from edgevlm_ros.bags import Topic
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.nodes.observer import Observer
+from edgevlm_ros.nodes.run import BAD_START
 from edgevlm_ros.processes import ProcessError, Processes, module_command
 
 EDGE, BRIDGE, RECORDER, PLAYER = "edge_node", "cloud_bridge_node", "recorder_node", "bag_player_node"
@@ -36,7 +38,11 @@ Parameters = Mapping[str, object]
 
 
 class GraphError(Exception):
-    """The graph does not come up, or does not go on, as it should."""
+    """The graph does not come up, or does not go on, as it should. code: exit code for whoever asked for it."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,12 @@ class Graph:
         self._server: LvlmServer | None = None
         self._nodes: list[str] = []
         os.environ.update(_environment(self.domain, out / "logs"))
-        rclpy.init(domain_id=self.domain)
+        rclpy.init(domain_id=self.domain, signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is the caller's
         self.observer = Observer()
 
     def start_cloud(self, model: str) -> str:
         """Starts the embedded server, without waiting for it; returns its base URL."""
-        self._server = LvlmServer(model)
+        self._server = LvlmServer(model, log=self.out / "logs" / "lvlm_server.log")
         self._server.start()
         return self._server.base_url
 
@@ -105,10 +111,12 @@ class Graph:
         if self._server is not None:
             self._server.wait_ready(_READY_S)
         parameters = {node: self.observer.parameters(node) for node in self._nodes}
-        for node, settings in self._settings.items():
-            if unknown := [name for name in settings if parameters.get(node) and name not in parameters[node]]:
+        for node, settings in ((node, self._settings.get(node, {})) for node in self._nodes):
+            if settings and not parameters[node]:
+                raise GraphError(f"{node} does not say which parameters it has; logs in {self.out / 'logs'}")
+            if unknown := [name for name in settings if name not in parameters[node]]:
                 there = ", ".join(sorted(parameters[node]))
-                raise GraphError(f"{node} has no parameter {', '.join(unknown)}; it has {there}")
+                raise GraphError(f"{node} has no parameter {', '.join(unknown)}; it has {there}", BAD_START)
         return parameters
 
     def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:

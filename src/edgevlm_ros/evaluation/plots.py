@@ -34,6 +34,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "legend.frameon": False,
+    "axes.ymargin": 0.15,
 }
 _ROWS = 12  # different answers shown for a question; the rest share a row
 _WIDE, _HALF = 10.0, 4.9  # inches

@@ -20,7 +20,7 @@ from edgevlm_ros.nodes import qos
 from edgevlm_ros.transfer.types import Status
 
 _RATE_WINDOW_S = 5.0
-_CALL_S = 10.0
+_CALL_S, _CALLS = 5.0, 4  # an answer is lost now and then while nodes are still finding each other
 
 
 class Observer(Node):
@@ -85,11 +85,13 @@ class Observer(Node):
     def _call(self, kind: Any, name: str, request: Any) -> Any:
         client = self.create_client(kind, name)
         try:
-            if not client.wait_for_service(timeout_sec=_CALL_S):
-                return None
-            answered = client.call_async(request)
-            self._executor.spin_until_future_complete(answered, timeout_sec=_CALL_S)
-            return answered.result() if answered.done() else None
+            for _ in range(_CALLS):
+                if client.wait_for_service(timeout_sec=_CALL_S):
+                    answered = client.call_async(request)
+                    self._executor.spin_until_future_complete(answered, timeout_sec=_CALL_S)
+                    if answered.done():
+                        return answered.result()
+            return None
         finally:
             self.destroy_client(client)
 
