@@ -8,7 +8,7 @@ from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 from edgevlm_ros.assets import bag_path
 from edgevlm_ros.bags import BagReader
@@ -54,7 +54,7 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
     )
     server = ExecuteProcess(
-        cmd=["edgevlm", "serve", "--port", "8765"],
+        cmd=[ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve", "--port", "8765"],
         output="screen",
         condition=IfCondition(LaunchConfiguration("use_server")),
     )
