@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder: keeps what the graph says, for people to read and for figures to be made of.
 
-In its folder: `bag` (MCAP: answers, contexts, focus, metrics, questions, ground truth, each at the time it was heard),
+In its folder: `bag` (MCAP: answers, contexts, focus, metrics, questions, ground truth, each at the time it was sent),
 answers.jsonl (a line as soon as it is said) and overlay.mp4. Messages are taken as the bytes they are, the video is
 encoded in a thread of its own, and nothing that comes in on a topic can end it.
 """
@@ -18,12 +18,14 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Focus, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.bags import STORAGES, BagError, BagWriter
 from edgevlm_ros.evaluation.recording import AnswerRecord, nanoseconds
+from edgevlm_ros.evaluation.stream_clock import StreamClock
 from edgevlm_ros.evaluation.video import VideoWriter
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.nodes import qos
@@ -58,6 +60,10 @@ class RecorderNode(Node):
         self._video = VideoWriter(folder / "overlay.mp4") if values["overlay"] else None
         self._truths: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._early: list[tuple[str, str, bytes]] = []
+        self._stream_clock: StreamClock | None = None
+        if self.get_parameter("use_sim_time").value:
+            self._stream_clock = StreamClock()
+            self.create_subscription(Clock, "/clock", self._on_clock, qos.NEWEST_IMAGE)
         for topic, (kind, profile) in TOPICS.items():
             name, type_name = self.resolve_topic_name(topic), f"edgevlm_msgs/msg/{kind.__name__}"
             self._bag.add_topic(name, type_name, latched=profile is qos.LATCHED)
@@ -66,10 +72,20 @@ class RecorderNode(Node):
             self.create_subscription(Image, "focus/overlay", self._on_overlay, qos.EVENTS, raw=True)
         self.get_logger().info(f"recording into {folder}")
 
-    def _on_message(self, kind: type[Any], name: str, type_name: str, data: bytes) -> None:
+    def _on_clock(self, message: Clock, info: dict[str, int]) -> None:
+        if self._stream_clock is not None:
+            self._stream_clock.tick(nanoseconds(message.clock), info["source_timestamp"])
+
+    def _sent(self, info: dict[str, int]) -> int | None:
+        """When a message was sent, in the stream's clock; None before that begins."""
+        if self._stream_clock is None:
+            return int(self.get_clock().now().nanoseconds)
+        return self._stream_clock.at(info["source_timestamp"])
+
+    def _on_message(self, kind: type[Any], name: str, type_name: str, data: bytes, info: dict[str, int]) -> None:
         try:
-            now = self.get_clock().now().nanoseconds
-            if now == 0:  # simulated time that has not begun: what is latched happens when it does
+            now = self._sent(info)
+            if now is None:  # what is latched happens when the clock begins
                 self._early += [(name, type_name, data)] if kind is QuestionMsg else []
                 return
             for early in self._early:
