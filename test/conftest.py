@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import pytest
 
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 _domains = itertools.count(os.getpid() * 7)
 
 

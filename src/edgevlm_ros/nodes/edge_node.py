@@ -8,11 +8,11 @@ counted, never queued. Nothing that comes in on a topic can end the node.
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 
@@ -23,13 +23,13 @@ from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_msgs.srv import SetQuestion
 from edgevlm_ros import overlay
-from edgevlm_ros.assets import AssetError, model_path
-from edgevlm_ros.edge.engine import EngineError
+from edgevlm_ros.assets import model_path
 from edgevlm_ros.edge.qwen import QUANTIZATIONS, QwenEngine, QwenSettings
 from edgevlm_ros.images import ImageError, to_image, to_rgb
 from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, Health, checked_question, percentile
 from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError
 from edgevlm_ros.nodes.run import run
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.slot import NewestSlot
@@ -37,18 +37,14 @@ from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import Answer, Frame, Outcome, Question
 
-_MAX_QUESTION_CHARS = 2000
-_NO_IMAGE_AFTER_S = 5.0
-
 PARAMETERS = (
-    Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),
+    *CAMERA_PARAMETERS,
     Parameter("model", "micro_svlm", "A bundled model's name, a folder in Hugging Face layout, or a hub id."),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N."),
     Parameter("quantization", "none", "Weights of the language model, by bitsandbytes.", choices=QUANTIZATIONS),
     Parameter("threads", 0, "CPU threads of torch; 0 leaves the choice to it.", 0, 256),
     Parameter("system_prompt", "", "Told to the model before everything else, if not empty."),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
-    Parameter("image_transport", "raw", "Which of the camera's topics to take.", choices=("raw", "compressed")),
     Parameter("question", "", "The standing question; empty to wait for one on 'question'.", live=True),
     Parameter("replacement.enabled", True, "Whether cloud answers are told to the model.", live=True),
     Parameter("replacement.max_turns", 1, "Turns of history in the prompt.", 0, 64, live=True),
@@ -94,119 +90,59 @@ class _Counters:
         self.seen = self.answered = self.dropped = self.bad = self.applied = self.ignored = 0
         self.inference: deque[float] = deque(maxlen=100)
         self.overhead: deque[float] = deque(maxlen=100)
-        self.last_image: float | None = None
-        self.last_answer: AnswerMsg | None = None
 
 
-class EdgeNode(LifecycleNode):
-    """See architecture: in `image` (or `image/compressed`), `context`, `question`; out `answer`, `focus`, `focus/map`,
-    `focus/overlay`, `metrics`, `/diagnostics`; service `set_question`."""
+class EdgeNode(CameraNode):
+    """In also `context`; out also `answer`, `focus`, `focus/map`, `focus/overlay`; service `set_question`."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("edge_node", **kwargs)
         self._pipeline: Pipeline | None = None
-        self._question: Question | None = None
         self._active = threading.Event()
         self._slot: NewestSlot[_Arrival] = NewestSlot()
         self._inference: threading.Thread | None = None
         self._counters = _Counters()
-        self._activated = 0.0
-        self._settings = Parameters(self, PARAMETERS, self._on_parameters, lambda: self._pipeline is not None)
-        self._managed: list[tuple[Any, Any]] = []
-
-    @property
-    def autostart(self) -> bool:
-        return bool(self._settings["autostart"])
+        super().__init__("edge_node", PARAMETERS, **kwargs)
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _configure(self) -> None:
         started = time.monotonic()
-        try:
-            settings = self._engine_settings()
-            self.get_logger().info(f"loading {settings.model}")
-            engine = QwenEngine(settings)
-            self._pipeline = Pipeline(engine, Question(""), self._replacement(), self._focus())
-        except (ValueError, AssetError, EngineError) as error:
-            self.get_logger().fatal(str(error))
-            return TransitionCallbackReturn.FAILURE
+        settings = self._engine_settings()
+        if self._settings["question"]:
+            checked_question(self._settings["question"])
+        self.get_logger().info(f"loading {settings.model}")
+        engine = QwenEngine(settings)
+        self._pipeline = Pipeline(engine, Question(""), self._replacement(), self._focus())
         self.get_logger().info(f"{engine.name} is ready after {time.monotonic() - started:.1f} s")
-        self._answers = self.create_publisher(AnswerMsg, "answer", qos.EVENTS)
-        self._focuses = self.create_publisher(FocusMsg, "focus", qos.EVENTS)
-        self._maps = self.create_publisher(ImageMsg, "focus/map", qos.EVENTS)
-        self._overlays = self.create_publisher(ImageMsg, "focus/overlay", qos.EVENTS)
-        self._metrics = self.create_publisher(MetricsMsg, "metrics", qos.EVENTS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
-        self._questions = self.create_publisher(QuestionMsg, "question", qos.LATCHED)
-        return TransitionCallbackReturn.SUCCESS
+        self._answers = self._publisher(AnswerMsg, "answer")
+        self._focuses = self._publisher(FocusMsg, "focus")
+        self._maps = self._publisher(ImageMsg, "focus/map")
+        self._overlays = self._publisher(ImageMsg, "focus/overlay")
+        self._questions = self._publisher(QuestionMsg, "question", qos.LATCHED)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        outcome = super().on_activate(state)
+    def _activate(self) -> None:
         self._counters = _Counters()
         self._slot = NewestSlot()
         self._active.set()
-        self._activated = time.monotonic()
         self._inference = threading.Thread(target=self._infer, name="inference", daemon=True)
         self._inference.start()
-        if self._settings["image_transport"] == "compressed":
-            self._image_topic = self.resolve_topic_name("image") + "/compressed"
-            images = self.create_subscription(CompressedImage, self._image_topic, self._on_image, qos.NEWEST_IMAGE)
-        else:
-            self._image_topic = self.resolve_topic_name("image")
-            images = self.create_subscription(ImageMsg, self._image_topic, self._on_image, qos.NEWEST_IMAGE)
-        self._managed = [
-            (self.destroy_subscription, images),
-            (
-                self.destroy_subscription,
-                self.create_subscription(CloudContextMsg, "context", self._on_context, qos.EVENTS),
-            ),
-            (
-                self.destroy_subscription,
-                self.create_subscription(QuestionMsg, "question", self._on_question, qos.LATCHED),
-            ),
-            (self.destroy_service, self.create_service(SetQuestion, "set_question", self._on_set_question)),
-            (self.destroy_timer, self.create_timer(1.0, self._report)),
-        ]
+        contexts = self.create_subscription(CloudContextMsg, "context", self._on_context, qos.EVENTS)
+        service = self.create_service(SetQuestion, "set_question", self._on_set_question)
+        self._entities += [(self.destroy_subscription, contexts), (self.destroy_service, service)]
         if self._settings["question"]:
             self._ask(self._settings["question"])
         self.get_logger().info(f"answering the frames of {self._image_topic}")
-        return outcome
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._quiet()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
-
-    def close(self) -> None:
-        self._quiet()
-        self._release()
 
     def _quiet(self) -> None:
         """Stops answering within one token; the weights stay."""
         self._active.clear()
         self._slot.close()
-        for destroy, entity in self._managed:
-            destroy(entity)
-        self._managed = []
         if self._inference is not None:
             self._inference.join(timeout=10.0)
             self._inference = None
 
     def _release(self) -> None:
-        if self._pipeline is None:
-            return
         self._pipeline = None
-        for publisher in (
-            self._answers, self._focuses, self._maps, self._overlays, self._metrics, self._diagnostics, self._questions
-        ):  # fmt: skip
-            self.destroy_publisher(publisher)
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
@@ -257,18 +193,14 @@ class EdgeNode(LifecycleNode):
 
     def _ask(self, text: str) -> Question:
         """Makes a question the standing one, here and for all who listen. Raises ParameterError if it cannot be."""
-        text = text.strip()
-        if not 0 < len(text) <= _MAX_QUESTION_CHARS:
-            raise ParameterError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters, not {len(text)}")
-        question = Question(text)
-        self._stand(question)
-        message = QuestionMsg(question_id=question.id, text=text)
+        question = checked_question(text)
+        self._take(question)
+        message = QuestionMsg(question_id=question.id, text=question.text)
         message.header.stamp = self.get_clock().now().to_msg()
         self._questions.publish(message)
         return question
 
     def _stand(self, question: Question) -> None:
-        self._question = question
         if self._pipeline is not None:
             self._pipeline.set_question(question)
 
@@ -280,35 +212,22 @@ class EdgeNode(LifecycleNode):
             response.message = str(error)
         return response
 
-    def _on_question(self, message: QuestionMsg) -> None:
-        text = message.text.strip()
-        if 0 < len(text) <= _MAX_QUESTION_CHARS:
-            self._stand(Question(text))
-        else:
-            self.get_logger().warning(f"a question of {len(text)} characters on 'question' is not taken")
-
     def _on_context(self, message: CloudContextMsg) -> None:
         if self._pipeline is None:
             return
         try:
-            outcome = self._pipeline.on_context(to_context(message))
+            applied = self._pipeline.on_context(to_context(message)) is Outcome.APPLIED
         except Exception as error:
-            self._counters.ignored += 1
+            applied = False
             self.get_logger().error(f"a message on 'context' is not taken: {error}", throttle_duration_sec=5.0)
-            return
-        if outcome is Outcome.APPLIED:
-            self._counters.applied += 1
-        else:
-            self._counters.ignored += 1
+        self._counters.applied += applied
+        self._counters.ignored += not applied
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def _on_image(self, message: ImageMsg | CompressedImage) -> None:
-        now = time.monotonic()
+    def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
         self._counters.seen += 1
-        self._counters.last_image = now
-        if self._slot.put(_Arrival(message, now)):
-            self._counters.dropped += 1
+        self._counters.dropped += self._slot.put(_Arrival(message, now))
 
     def _infer(self) -> None:
         """The inference thread: from activation to deactivation."""
@@ -326,10 +245,6 @@ class EdgeNode(LifecycleNode):
     def _answer(self, pipeline: Pipeline, arrival: _Arrival) -> None:
         if self._question is None:
             self._counters.dropped += 1
-            self.get_logger().warning(
-                "no question yet: set the parameter 'question', call 'set_question' or publish on 'question'",
-                throttle_duration_sec=10.0,
-            )
             return
         header = arrival.message.header
         frame = Frame(to_nanoseconds(header.stamp), to_rgb(arrival.message))
@@ -338,46 +253,37 @@ class EdgeNode(LifecycleNode):
             return
         frame_age = time.monotonic() - arrival.received
         message = to_answer_msg(answer, header, pipeline.engine.name, frame_age)
-        self._answers.publish(message)
-        counters = self._counters
-        counters.answered += 1
-        counters.inference.append(answer.inference_time)
-        counters.overhead.append(frame_age - answer.inference_time)
-        counters.last_answer = message
+        self._publish(self._answers, message)
+        self._counters.answered += 1
+        self._counters.inference.append(answer.inference_time)
+        self._counters.overhead.append(frame_age - answer.inference_time)
         self._show(frame, answer, message, pipeline.focus.beta)
 
     def _show(self, frame: Frame, answer: Answer, message: AnswerMsg, beta: float) -> None:
         strength = beta if answer.focus_mode == "attention" else 0.0
-        self._focuses.publish(to_focus_msg(answer, message.header, strength))
+        self._publish(self._focuses, to_focus_msg(answer, message.header, strength))
         if answer.focus is not None and self._maps.get_subscription_count():
-            self._maps.publish(to_image(message.header, answer.focus.grid, "32FC1"))
+            self._publish(self._maps, to_image(message.header, answer.focus.grid, "32FC1"))
         if self._overlays.get_subscription_count():
             picture = overlay.render(frame.image, answer)
-            self._overlays.publish(to_image(message.header, picture[..., ::-1], "bgr8"))
+            self._publish(self._overlays, to_image(message.header, picture[..., ::-1], "bgr8"))
 
     # -- what people see ---------------------------------------------------------------------------------------------
 
-    def _report(self) -> None:
+    def _measured(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
         counters = self._counters
         metrics = MetricsMsg(
-            node=self.get_name(),
             frames_seen=counters.seen,
             frames_answered=counters.answered,
             frames_dropped=counters.dropped,
             frames_bad=counters.bad,
             contexts_applied=counters.applied,
             contexts_ignored=counters.ignored,
-            inference_p50=_percentile(counters.inference, 0.5),
-            inference_p95=_percentile(counters.inference, 0.95),
-            overhead_p95=_percentile(counters.overhead, 0.95),
+            inference_p50=percentile(counters.inference, 0.5),
+            inference_p95=percentile(counters.inference, 0.95),
+            overhead_p95=percentile(counters.overhead, 0.95),
         )
-        metrics.header.stamp = self.get_clock().now().to_msg()
-        self._metrics.publish(metrics)
-        level, text = self._health()
-        if level != DiagnosticStatus.OK:
-            self.get_logger().warning(text, throttle_duration_sec=10.0)
         values = {
-            "question": self._question.text if self._question else "",
             "frames seen": str(counters.seen),
             "frames answered": str(counters.answered),
             "frames dropped": str(counters.dropped),
@@ -387,23 +293,7 @@ class EdgeNode(LifecycleNode):
             "inference p95 [ms]": f"{metrics.inference_p95 * 1e3:.0f}",
             "overhead p95 [ms]": f"{metrics.overhead_p95 * 1e3:.1f}",
         }
-        status = DiagnosticStatus(level=level, name=f"{self.get_name()}: answers", message=text, hardware_id="edgevlm")
-        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = metrics.header.stamp
-        self._diagnostics.publish(array)
-
-    def _health(self) -> tuple[bytes, str]:
-        since = time.monotonic() - (self._counters.last_image or self._activated)
-        if since > _NO_IMAGE_AFTER_S:
-            publishers = self.count_publishers(self._image_topic)
-            return DiagnosticStatus.WARN, (
-                f"no image on {self._image_topic} for {since:.0f} s ({publishers} publishers): "
-                "remap 'image' to your camera's topic, or set image_transport"
-            )
-        if self._question is None:
-            return DiagnosticStatus.WARN, "no question yet"
-        return DiagnosticStatus.OK, "answering"
+        return metrics, values, (DiagnosticStatus.OK, "answering")
 
 
 def _layers(text: str) -> tuple[int, ...]:
@@ -413,11 +303,6 @@ def _layers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ParameterError(f"focus.layers = {text!r}: it takes 'all' or indices such as '2,3'") from None
-
-
-def _percentile(values: deque[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def main(args: list[str] | None = None) -> None:

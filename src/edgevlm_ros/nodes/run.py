@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How each of our nodes starts and ends as a process."""
+"""How each of our nodes starts and ends as a process.
 
+rclpy's own signal handlers take ROS down first and ask questions later; a bridge could then not tell what became of the
+keyframes that are under way. Here a signal ends the spinning, the node closes, and ROS goes last.
+"""
+
+import signal
 import sys
 from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 
 from edgevlm_ros.nodes.parameters import ParameterError
 
 BAD_START = 2
 """Exit code of a node that was started with something it cannot work with; its last line says what."""
+
+_WAKE_S = 0.2
+"""Python handles a signal only between two waits of the executor."""
 
 
 class OwnNode(Protocol):
@@ -22,12 +31,13 @@ class OwnNode(Protocol):
     def autostart(self) -> bool: ...
 
     def close(self) -> None:
-        """Stops what the node has begun: threads, sockets, inference. Called once, when ROS may already be down."""
+        """Stops what the node has begun: threads, sockets, inference. Called once, while ROS is still up."""
 
 
 def run(create: Callable[[], LifecycleNode], args: list[str] | None = None) -> None:
     """Starts a node, spins it until it is told to stop, and ends it; exits with BAD_START for a bad parameter."""
-    rclpy.init(args=args)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         node = create()
     except ParameterError as error:
@@ -37,10 +47,14 @@ def run(create: Callable[[], LifecycleNode], args: list[str] | None = None) -> N
     try:
         if node.autostart and not _started(node):
             sys.exit(BAD_START)
-        rclpy.spin(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=_WAKE_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose what close() still has to say
         node.close()
         node.destroy_node()
         rclpy.try_shutdown()
