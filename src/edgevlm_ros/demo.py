@@ -8,6 +8,7 @@ same folder is replaced; other files in it stay.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import signal
@@ -21,6 +22,7 @@ from edgevlm_ros.assets import AssetError, bag_path, bundled, model_path
 from edgevlm_ros.bags import BagError, BagReader, Topic
 from edgevlm_ros.processes import ProcessError
 from edgevlm_ros.sources import Kind, convert, source_kind
+from edgevlm_ros.terminal import Progress, print_table, shown
 
 DEFAULT_QUESTION = "What is in front of the camera?"
 RESULTS = ("answers.jsonl", "bag", "logs", "overlay.jpg", "overlay.mp4", "report.html", "source", "summary.json")
@@ -32,7 +34,6 @@ _OUT_OF_WORLD = (
     "The bundled micro models know only the rendered world that they were trained in. This source has no ground truth "
     "and is most likely not from there: these answers show the machinery, not understanding."
 )
-_LINE_EVERY_S = 10.0  # where nobody watches
 
 
 class DemoError(Exception):
@@ -107,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     from edgevlm_ros.graph import GraphError
     from edgevlm_ros.nodes.run import BAD_START
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an answer may have letters that the terminal has not
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _demo(arguments)
@@ -138,7 +141,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     source = open_source(path, arguments) if kind is Kind.BAG else None
     _clear(out)
     with Graph(out, settings, arguments.domain) as graph:
-        print(f"starting the graph in ROS domain {graph.domain}, logs in {_shown(out / 'logs')}", flush=True)
+        print(f"starting the graph in ROS domain {graph.domain}, logs in {shown(out / 'logs')}", flush=True)
         cloud = _start(graph, arguments, source.images if source else _CONVERTED, _question(arguments, source))
         if source is None:
             convert(path, out / "source")
@@ -147,12 +150,12 @@ def _demo(arguments: argparse.Namespace) -> int:
         limit = source.seconds / arguments.rate + 60.0
         outage = Outage(*arguments.outage) if arguments.outage else None
         print(f"playing {source.name}: {source.images.count} frames in {source.seconds:.0f} s", flush=True)
-        progress = Progress(graph.observer, source, began)
+        progress = Progress(graph.observer, source.start, source.seconds)
         graph.play(source.bag, source.topics, arguments.rate, limit, outage, source.start, progress.show)
         progress.end()
         graph.stop()
     summary = _results(out, source, arguments, parameters, cloud)
-    _print_table(summary, out, time.monotonic() - began)
+    print_table(summary, out, time.monotonic() - began)
     return _verdict(summary, out)
 
 
@@ -262,46 +265,7 @@ def _start(graph: Any, arguments: argparse.Namespace, images: Topic, question: s
     return Path(own).name if own else arguments.cloud_url
 
 
-# -- what people see -------------------------------------------------------------------------------------------------
-
-
-class Progress:
-    """A live line in a terminal; a line now and then elsewhere."""
-
-    def __init__(self, observer: Any, source: Source, began: float) -> None:
-        self._observer = observer
-        self._source = source
-        self._live = sys.stdout.isatty()
-        self._next = 0.0
-        self._began = began
-
-    def show(self) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (0.5 if self._live else _LINE_EVERY_S)
-        if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{self._line()[:width]:<{width}}", end="", flush=True)
-        else:
-            print(self._line(), flush=True)
-
-    def end(self) -> None:
-        self._next = 0.0
-        self.show()
-        if self._live:
-            print()
-
-    def _line(self) -> str:
-        heard, length = self._observer, self._source.seconds
-        second = min(max((heard.stamp - self._source.start) / 1e9, 0.0), length)
-        answer = "no answer yet"
-        if heard.answer is not None:
-            text = " ".join(heard.answer.text.split())[:40]
-            text = "".join(letter for letter in text if letter.isprintable())
-            answer = f"“{text}” after {heard.answer.frame_age * 1e3:.0f} ms"
-        cloud = f"cloud {heard.replies['ok']} ok, {heard.replies['failed']} failed"
-        return f"{second:5.1f} / {length:.1f} s  {heard.rate:4.1f} answers/s  {cloud}  {answer}"
+# -- what is left ----------------------------------------------------------------------------------------------------
 
 
 def _results(
@@ -339,28 +303,6 @@ def _results(
     return result
 
 
-def _print_table(summary: dict[str, Any], out: Path, seconds: float) -> None:
-    frames, cloud, accuracy = summary["frames"], summary["cloud"], summary["streaming_accuracy"]
-    age, inference, overhead = summary["answer_age_ms"], summary["inference_time_ms"], summary["overhead_ms"]
-    overall = accuracy["overall"]
-    rows = {
-        "frames": f"{frames['answered']} answered of {frames['seen']} seen, {frames['dropped']} dropped",
-        "answer age": f"p50 {_ms(age['p50'])}, p95 {_ms(age['p95'])}",
-        "inference": f"p50 {_ms(inference['p50'])}, p95 {_ms(inference['p95'])}; overhead p95 {_ms(overhead['p95'])}",
-        "cloud": f"{cloud['requests']} requests, {cloud['replies']['ok']} answered, "
-        f"{summary['contexts']['applied']} contexts applied",
-        "streaming accuracy": f"{100 * overall['exact']:.1f} % exact, {100 * overall['parts']:.1f} % of the parts"
-        if overall
-        else f"not scored: {accuracy['reason']}",
-        "report": _shown(out / "report.html"),
-    }
-    print(f"done in {seconds:.0f} s")
-    for name, text in rows.items():
-        print(f"  {name:<20}{text}")
-    if summary["note"]:
-        print(f"  {'note':<20}{summary['note']}")
-
-
 def _verdict(summary: dict[str, Any], out: Path) -> int:
     """Whether the run was whole. Raises DemoError if not."""
     frames = summary["frames"]
@@ -373,16 +315,6 @@ def _verdict(summary: dict[str, Any], out: Path) -> int:
     if missing := [name for name in needed if not (out / name).exists()]:
         raise DemoError(f"{', '.join(missing)} was not written; logs in {out / 'logs'}", FAILED)
     return OK
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f} ms"
-
-
-def _shown(path: Path) -> str:
-    """Relative to where one is, if that is shorter."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def main() -> int:

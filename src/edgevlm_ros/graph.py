@@ -23,7 +23,7 @@ from edgevlm_ros.bags import Topic
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.nodes.observer import Observer
 from edgevlm_ros.nodes.run import BAD_START
-from edgevlm_ros.processes import ProcessError, Processes, module_command
+from edgevlm_ros.processes import ProcessError, Processes, last_words, module_command
 
 EDGE, BRIDGE, RECORDER, PLAYER = "edge_node", "cloud_bridge_node", "recorder_node", "bag_player_node"
 SETTABLE = (EDGE, BRIDGE, RECORDER)
@@ -65,6 +65,7 @@ class Graph:
         self._settings = settings
         self._processes = Processes(out / "logs")
         self._server: LvlmServer | None = None
+        self._server_log = out / "logs" / "lvlm_server.log"
         self._nodes: list[str] = []
         os.environ.update(_environment(self.domain, out / "logs"))
         rclpy.init(domain_id=self.domain, signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is the caller's
@@ -72,7 +73,7 @@ class Graph:
 
     def start_cloud(self, model: str) -> str:
         """Starts the embedded server, without waiting for it; returns its base URL."""
-        self._server = LvlmServer(model, log=self.out / "logs" / "lvlm_server.log")
+        self._server = LvlmServer(model, log=self._server_log)
         self._server.start()
         return self._server.base_url
 
@@ -141,16 +142,21 @@ class Graph:
             if time.monotonic() > end:
                 raise GraphError(f"the bag is not played after {limit:.0f} s; logs in {self.out / 'logs'}")
             self.observer.spin(_POLL_S)
-            if outage is not None and self._server is not None:
-                self._make_outage(self._server, outage, (self.observer.stamp - start) / 1e9)
+            self._mind_cloud(outage, (self.observer.stamp - start) / 1e9)
             tick()
         self.observer.spin(_SETTLE_S)
 
-    def _make_outage(self, server: LvlmServer, outage: Outage, second: float) -> None:
-        if outage.start <= second < outage.end and server.running:
+    def _mind_cloud(self, outage: Outage | None, second: float) -> None:
+        """Makes the outage that was asked for; raises GraphError for one that was not."""
+        server = self._server
+        if server is None:
+            return
+        if outage is not None and outage.start <= second < outage.end:
             server.kill()
-        elif second >= outage.end and not server.running:
+        elif outage is not None and second >= outage.end:
             server.start()
+        elif not server.running:
+            raise GraphError(f"the LVLM server has ended: {last_words(self._server_log)} ({self._server_log})")
 
     def stop(self) -> None:
         """Ends the nodes, the recorder last, so that it hears the others' last words. Raises ProcessError if the
