@@ -30,6 +30,9 @@ OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _CONVERTED = Topic("/image/compressed", "sensor_msgs/msg/CompressedImage", 0, False)
 _PLAYED_TYPES = ("sensor_msgs/msg/CameraInfo", "edgevlm_msgs/msg/Annotation", "edgevlm_msgs/msg/Question")
+# A micro model gains nothing from a second thread and loses all where something else wants that core: on 2 cores taken
+# by a training, 216 ms a frame with 1 thread and 3.9 s with 2 (`edgevlm demo --set edge_node.threads=N`, 2026-11-22).
+_MICRO_THREADS = 1
 _OUT_OF_WORLD = (
     "The bundled micro models know only the rendered world that they were trained in. This source has no ground truth "
     "and is most likely not from there: these answers show the machinery, not understanding."
@@ -151,7 +154,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         outage = Outage(*arguments.outage) if arguments.outage else None
         print(f"playing {source.name}: {source.images.count} frames in {source.seconds:.0f} s", flush=True)
         progress = Progress(graph.observer, source.start, source.seconds)
-        graph.play(source.bag, source.topics, arguments.rate, limit, outage, source.start, progress.show)
+        span = source.start, source.end
+        graph.play(source.bag, source.topics, arguments.rate, limit, outage, span, progress.show)
         progress.end()
         graph.stop()
     summary = _results(out, source, arguments, parameters, cloud)
@@ -249,6 +253,7 @@ def _start(graph: Any, arguments: argparse.Namespace, images: Topic, question: s
     from edgevlm_ros.graph import BRIDGE, EDGE
 
     edge: dict[str, object] = {"model": arguments.model}
+    edge |= {"threads": _MICRO_THREADS} if arguments.model in bundled("models") else {}
     edge |= {"question": question} if question else {}
     edge |= {"focus.mode": arguments.focus_mode} if arguments.focus_mode else {}
     graph.start(EDGE, images, **edge)

@@ -129,10 +129,11 @@ class Graph:
             self.observer.spin(_POLL_S)
 
     def play(
-        self, bag: Path, topics: tuple[str, ...], rate: float, limit: float, outage: Outage | None, start: int,
-        tick: Callable[[], None],
+        self, bag: Path, topics: tuple[str, ...], rate: float, limit: float, outage: Outage | None,
+        span: tuple[int, int], tick: Callable[[], None],
     ) -> None:  # fmt: skip
-        """Plays a bag to its end. limit: seconds it may take. start: of the bag, nanoseconds. tick: called often."""
+        """Plays a bag to its end. limit: seconds it may take. span: start and end of the bag, nanoseconds. tick: called
+        often."""
         listeners = sum(node in self._nodes for node in (EDGE, BRIDGE))
         parameters = {"bag": str(bag), "topics": " ".join(topics), "rate": rate, "wait_for_subscribers": listeners}
         self._start(PLAYER, parameters, 0, {})
@@ -142,9 +143,9 @@ class Graph:
             if time.monotonic() > end:
                 raise GraphError(f"the bag is not played after {limit:.0f} s; logs in {self.out / 'logs'}")
             self.observer.spin(_POLL_S)
-            self._mind_cloud(outage, (self.observer.stamp - start) / 1e9)
+            self._mind_cloud(outage, (self.observer.stamp - span[0]) / 1e9)
             tick()
-        self.observer.spin(_SETTLE_S)
+        self.observer.let_time_pass(span[1], rate, _SETTLE_S)
 
     def _mind_cloud(self, outage: Outage | None, second: float) -> None:
         """Makes the outage that was asked for; raises GraphError for one that was not."""
@@ -218,6 +219,8 @@ def _environment(domain: int, logs: Path) -> dict[str, str]:
         "ROS_LOG_DIR": str(logs / "ros"),
         "RCUTILS_COLORIZED_OUTPUT": "0",
     }
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):  # until Jazzy, from Kilted on
+        environment[name] = os.environ.get(name) or str(share_dir() / "config" / "fastdds.xml")
     if os.environ.get("ROS_DISTRO") == "humble":  # knows no discovery ranges
         environment["ROS_LOCALHOST_ONLY"] = "1"
     return environment

@@ -13,18 +13,22 @@ from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
+from rosgraph_msgs.msg import Clock
 
 from edgevlm_msgs.msg import Answer, CloudContext, Metrics
 from edgevlm_ros.evaluation.recording import nanoseconds
 from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.transfer.types import Status
 
 _RATE_WINDOW_S = 5.0
+_TICK_S = 0.05
 _CALL_S, _CALLS = 5.0, 4  # an answer is lost now and then while nodes are still finding each other
 
 
 class Observer(Node):
-    """In: `answer`, `context`, `metrics`. Call spin() often; everything else is about what was heard by then."""
+    """In: `answer`, `context`, `metrics`; out, after a bag, `/clock`. Call spin() often: the rest is what was heard by
+    then."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("demo", start_parameter_services=False, enable_rosout=False, **kwargs)
@@ -59,6 +63,16 @@ class Observer(Node):
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
+
+    def let_time_pass(self, stamp: int, rate: float, seconds: float) -> None:
+        """Listen for so long after a bag has ended, at `stamp` nanoseconds, and let its clock run on meanwhile: else
+        what is due by it, such as the last metrics, is never said."""
+        began = time.monotonic()
+        clock = self.create_publisher(Clock, "/clock", qos.EVENTS)
+        while (passed := time.monotonic() - began) < seconds:
+            self.spin(_TICK_S)
+            clock.publish(Clock(clock=to_time(stamp + round(passed * rate * 1e9))))
+        self.destroy_publisher(clock)
 
     def is_active(self, node: str) -> bool:
         """Whether a lifecycle node is up and active. Asks it, without waiting: call again until it is."""
