@@ -20,6 +20,8 @@ from edgevlm_ros.world.scene import LOADS, NAMES, STATES
 # What a visual token can be asked about its own cell, by the auxiliary loss.
 CELL_LABELS = ("person", "cart", "machine", *LOADS, *NAMES, *STATES)
 HISTORY_KINDS = ("none", "correct", "wrong")
+SIGNS = (LOADS, NAMES, STATES)  # labels of which a cell with a sign has one
+NEAR = 0.35  # share of the windows that are drawn tightly around a cart or machine: signs seen from near
 CROP_MARGIN, CROP_MIN = 1.4, 0.3
 
 PixelBox = tuple[float, float, float, float]
@@ -50,11 +52,17 @@ def take_shot(split: Split, index: int, rng: np.random.Generator | None) -> Shot
     frame = Image.fromarray(split.frames[index])
     seen = split.seen[index]
     window: PixelBox = (0.0, 0.0, float(WIDTH), float(HEIGHT))
-    if rng is not None and rng.random() < 0.75:
+    if rng is not None and rng.random() < 0.8:
         scale = rng.uniform(0.86, 1.0)
         x = rng.uniform(0, WIDTH * (1 - scale))
         y = rng.uniform(0, HEIGHT * (1 - scale))
-        window = (x, y, x + WIDTH * scale, y + HEIGHT * scale)
+        signs = [box for box in (seen.cart, seen.machine) if box is not None]
+        if signs and rng.random() < NEAR:
+            box = signs[int(rng.integers(len(signs)))]
+            scale = rng.uniform(0.4, 0.86)
+            x = np.clip(((box[0] + box[2]) / 2 - scale * rng.uniform(0.2, 0.8)) * WIDTH, 0, WIDTH * (1 - scale))
+            y = np.clip(((box[1] + box[3]) / 2 - scale * rng.uniform(0.3, 0.7)) * HEIGHT, 0, HEIGHT * (1 - scale))
+        window = (float(x), float(y), float(x + WIDTH * scale), float(y + HEIGHT * scale))
         seen = _through(seen, window)
     return Shot(frame, window, split.classes[index], seen)
 

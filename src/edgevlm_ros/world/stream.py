@@ -44,7 +44,7 @@ AISLE_SECONDS = 20.0
 STREAM_SEEDS = 90_000_000  # apart from all seeds of dataset.py
 EPOCH = 1_780_000_000 * 10**9  # stamp of a bag's first frame, nanoseconds: some day in 2026
 FRAME_ID = "camera_optical_frame"
-JPEG_QUALITY = 88
+JPEG_QUALITY = 78
 
 Track = tuple[float, float, tuple[float, float], tuple[float, float]]  # from s, to s, from x y, to x y
 
@@ -123,9 +123,9 @@ def aisles(seed: int) -> list[Aisle]:
         q.MACHINE,
         hall(1, 2),
         start_x=gate - 5.3,
-        speed=0.2,
+        speed=0.21,
         mirrored=bool(rng.random() < 0.5),
-        machine=replace(random_machine(rng, gate + 1.1, 1.75, 0.0, names[0]), yaw=math.pi + 0.28),
+        machine=replace(random_machine(rng, gate + 1.8, 1.75, 0.0, names[0]), yaw=math.pi + 0.28),
         states=((0.0, states[0]), (6.5, states[1]), (12.5, states[2])),
         persons=(person((1.0, 13.0, (gate + 7.0, -1.9), (gate - 0.4, -2.2))),),
     )
