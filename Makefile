@@ -2,9 +2,8 @@
 # Everything runs from .venv, which `setup` makes and then leaves alone: no ROS installation, nothing to source.
 # On a machine with ROS 2 sourced, use `colcon build` instead (README.md).
 
-PYTHON3 := $(or $(PYTHON),python3)
 BIN := .venv/bin
-SETUP := $(PYTHON3) tools/setup_venv.py
+SETUP := python3 tools/setup_venv.py
 export PYTHON
 
 .DEFAULT_GOAL := help

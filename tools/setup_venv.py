@@ -45,7 +45,13 @@ def environment() -> dict[str, str]:
     hidden = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "VIRTUAL_ENV")
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     env["PATH"] = f"{VENV / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
-    return {**env, "AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV), "COLCON_HOME": str(VENV / "colcon")}
+    return {
+        **env,
+        "AMENT_PREFIX_PATH": str(VENV),
+        "CMAKE_PREFIX_PATH": str(VENV),
+        "COLCON_HOME": str(VENV / "colcon"),
+        "MAKEFLAGS": f"-j{os.cpu_count()}",  # colcon's own choice stops working while the machine is busy with others
+    }
 
 
 def call(*command: object) -> None:
@@ -70,12 +76,15 @@ def check_machine() -> None:
         fail(
             f"the ROS 2 wheels are for x86_64 Linux, this is {platform.machine()} {sys.platform}: use ROS 2 and colcon."
         )
-    if os.environ.get("AMENT_PREFIX_PATH") or os.environ.get("ROS_DISTRO"):
-        distro = os.environ.get("ROS_DISTRO", "a distribution")
-        fail(f"ROS 2 ({distro}) is sourced in this shell: use `colcon build`, or run make in a shell without it.")
     for tool, package in APT.items():
         if not shutil.which(tool):
             fail(f"{tool} is missing: `sudo apt install {package}`.")
+
+
+def check_shell() -> None:
+    if os.environ.get("AMENT_PREFIX_PATH", str(VENV)) != str(VENV):
+        distro = os.environ.get("ROS_DISTRO", "some distribution")
+        fail(f"ROS 2 ({distro}) is sourced in this shell: use `colcon build`, or run make in a shell without it.")
 
 
 def find_python() -> str:
@@ -121,6 +130,7 @@ def build_messages() -> None:
     """Build edgevlm_msgs into the prefix of the environment."""
     build = VENV / "build"
     shutil.rmtree(build, ignore_errors=True)
+    (VENV / "local_setup.sh").touch()  # colcon warns of a prefix without one, and then writes it
     call(
         *(VENV / "bin/colcon", "--log-base", build / "log", "build", "--base-paths", MESSAGES, "--build-base", build),
         *("--merge-install", "--install-base", VENV),
@@ -134,6 +144,7 @@ def main() -> None:
     parser.add_argument("extras", nargs="*", metavar="EXTRA", help="further files of requirements/: dev, world")
     extras: list[str] = parser.parse_args().extras
 
+    check_shell()
     python = VENV / "bin/python"
     made: dict[str, str] = json.loads(STAMP.read_text()) if STAMP.exists() else {}
 
@@ -167,7 +178,8 @@ def main() -> None:
         print("setup: installing ROS 2 Jazzy, torch and the rest from wheels (minutes, about 2 GB)", flush=True)
         known = [f"requirements/{f.stem}" for f in sorted((ROOT / "requirements").glob("*.txt"))]
         asked = [word for step in known if step in want or step in made for word in ("-r", f"{step}.txt")]
-        call(python, "-m", "pip", "install", "--disable-pip-version-check", *asked)
+        quiet = () if sys.stdout.isatty() else ("-q",)  # progress bars for people, no 400 lines for a log
+        call(python, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *asked)
         correct_cmake_files()
         done(*packages)
     if "messages" in stale:
