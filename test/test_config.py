@@ -34,10 +34,10 @@ def test_the_file_holds_every_parameter_with_its_default(node: str) -> None:
 
 def test_a_node_in_any_namespace_takes_its_own_part(ros: Any, tmp_path: Path) -> None:
     changed = tmp_path / "changed.yaml"
-    changed.write_text(FILE.read_text().replace('mode: "attention"', 'mode: "crop"'))
+    changed.write_text(FILE.read_text().replace('mode: "crop"', 'mode: "none"'))
     arguments = ["--ros-args", "--params-file", str(changed)]
-    table = (Parameter("focus.mode", "attention", "How."), Parameter("model", "?", "What."))
+    table = (Parameter("focus.mode", "crop", "How."), Parameter("model", "?", "What."))
     node = ros.node("edge_node", namespace="front/left", cli_args=arguments)
     parameters = Parameters(node, table, lambda: None, lambda: True)
-    assert parameters["focus.mode"] == "crop"
+    assert parameters["focus.mode"] == "none"
     assert parameters["model"] == "micro_svlm"

@@ -47,7 +47,7 @@ def engine() -> Recorder:
 
 @pytest.fixture
 def pipeline(engine: Recorder) -> Pipeline:
-    return Pipeline(engine, WHERE)
+    return Pipeline(engine, WHERE, focus=Focus(mode="attention"))
 
 
 def frame(second: float) -> Frame:

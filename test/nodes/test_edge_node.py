@@ -54,8 +54,8 @@ class Robot:
         self.camera = self.node.create_publisher(Image, "image", qos.EVENTS)
         self.jpegs = self.node.create_publisher(CompressedImage, "image/compressed", qos.EVENTS)
         self.cloud = self.node.create_publisher(CloudContext, "context", qos.EVENTS)
-        settings = {"model": model, "question": QUESTION, "threads": 1, "max_new_tokens": 6, **parameters}
-        self.process = ros.run_node("edge_node", **settings)
+        settings = {"model": model, "question": QUESTION, "focus.mode": "attention", "threads": 1, "max_new_tokens": 6}
+        self.process = ros.run_node("edge_node", **{**settings, **parameters})
 
     def ready(self) -> None:
         assert self.ros.spin_until(

@@ -65,7 +65,7 @@ PARAMETERS = (
         live=True,
     ),
     Parameter("replacement.max_tokens", 64, "Longest cloud answer told, in tokens.", 1, 4096, live=True),
-    Parameter("focus.mode", "attention", "How regions steer the model's eyes.", choices=FOCUS_MODES, live=True),
+    Parameter("focus.mode", "crop", "How regions steer the model's eyes.", choices=FOCUS_MODES, live=True),
     Parameter("focus.beta", 1.0, "Strength of the attention bias.", 0.0, 10.0, live=True),
     Parameter("focus.layers", "all", "Decoder layers to steer: 'all' or indices such as '2,3'."),
     Parameter("focus.half_life", 4.0, "Seconds in which the confidence in a region halves.", 0.01, 3600.0, live=True),

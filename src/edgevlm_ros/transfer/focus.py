@@ -25,7 +25,7 @@ class Focus:
     it is forgotten. crop_margin, crop_min_fraction: see geometry.crop_box.
     """
 
-    mode: FocusMode = "attention"
+    mode: FocusMode = "crop"
     beta: float = 1.0
     half_life: float = 4.0
     min_confidence: float = 0.2
