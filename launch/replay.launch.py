@@ -48,7 +48,7 @@ def generate_launch_description() -> LaunchDescription:
                 "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
                 "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
                 "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                "wait_for_subscribers": 1,
+                "wait_for_subscribers": 2,  # the edge node and the bridge
             }
         ],
         output="screen",
