@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -157,26 +158,37 @@ def test_a_folder_of_images_is_asked_the_given_question_without_a_cloud(
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_leaves_nothing_running(models: tuple[object, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("victim", "code", "message"),
+    [("demo", 130, "stopped: nothing is left running"), ("edge_node", 1, "error: edge_node was ended by signal 9: ")],
+)
+def test_ctrl_c_and_a_crash_leave_nothing_running(
+    victim: str, code: int, message: str, models: tuple[object, ...], tmp_path: Path
+) -> None:
     bag = write_bag(tmp_path / "camera", 60)
     process = demo("--source", bag, "--out", tmp_path / "out", *models)
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("playing"):
-            break
-    children = [int(pid) for task in Path(f"/proc/{process.pid}/task").iterdir() for pid in _children(task)]
+    assert any(line.startswith("playing") for line in process.stdout), process.communicate()
+    children = _children(process.pid)
     assert len(children) >= 4
-    process.send_signal(signal.SIGINT)
+    if victim == "demo":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.kill(next(pid for pid, command in children.items() if victim in command), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
+    assert message in errors
     end = time.monotonic() + 10
     while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in children):
         time.sleep(0.1)
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
-def _children(task: Path) -> list[str]:
-    return (task / "children").read_text().split()
+def _children(pid: int) -> dict[int, str]:
+    """Command lines by process id."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return {child: Path(f"/proc/{child}/cmdline").read_text() for child in children}
 
 
 @pytest.mark.parametrize(

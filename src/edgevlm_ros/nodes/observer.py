@@ -23,7 +23,7 @@ from edgevlm_ros.transfer.types import Status
 
 _RATE_WINDOW_S = 5.0
 _TICK_S = 0.05
-_CALL_S, _CALLS = 5.0, 4  # an answer is lost now and then while nodes are still finding each other
+_CALL_S, _CALLS = 3.0, 6  # an answer is lost now and then while nodes are still finding each other
 
 
 class Observer(Node):
@@ -37,7 +37,7 @@ class Observer(Node):
         self.replies: Counter[str] = Counter()
         self._stamp = 0
         self._heard: deque[float] = deque()
-        self._states: dict[str, Any] = {}
+        self._states: dict[str, _Asked] = {}
         self._executor: Executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self)
         self.create_subscription(Answer, "answer", self._on_answer, qos.EVENTS)
@@ -76,16 +76,9 @@ class Observer(Node):
 
     def is_active(self, node: str) -> bool:
         """Whether a lifecycle node is up and active. Asks it, without waiting: call again until it is."""
-        client, asked = self._states.setdefault(node, (self.create_client(GetState, f"/{node}/get_state"), None))
-        if asked is not None and asked.done():
-            asked_state = asked.result()
-            if asked_state is not None and asked_state.current_state.id == State.PRIMARY_STATE_ACTIVE:
-                return True
-            asked = None
-        if asked is None and client.service_is_ready():
-            asked = client.call_async(GetState.Request())
-        self._states[node] = client, asked
-        return False
+        if node not in self._states:
+            self._states[node] = _Asked(self.create_client(GetState, f"/{node}/get_state"))
+        return self._states[node].is_active()
 
     def parameters(self, node: str) -> dict[str, Any]:
         """The parameters of a node as it has them; empty if it does not answer."""
@@ -123,3 +116,21 @@ class Observer(Node):
     def close(self) -> None:
         self._executor.shutdown()
         self.destroy_node()
+
+
+class _Asked:
+    """A lifecycle node that is asked for its state again and again, one call at a time."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._call: Any = None
+        self._called = 0.0
+
+    def is_active(self) -> bool:
+        answer = self._call.result() if self._call is not None and self._call.done() else None
+        if answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
+            return True
+        waiting = self._call is not None and not self._call.done() and time.monotonic() < self._called + _CALL_S
+        if not waiting and self._client.service_is_ready():
+            self._call, self._called = self._client.call_async(GetState.Request()), time.monotonic()
+        return False
