@@ -89,8 +89,9 @@ def test_a_run_without_answers_or_cloud_still_has_a_report(tmp_path: Path) -> No
 
 
 def test_the_frame_to_show_is_right_and_had_help() -> None:
-    wrong = later(1, text="right", context_stamp=0, focus_mode="crop", confidence=1.0)
+    help_ = {"context_stamp": 0, "context_age": 1.0, "focus_mode": "crop"}
+    wrong = later(1, text="right", **help_, confidence=1.0)
     alone = later(2, confidence=0.99)
-    helped = later(3, context_stamp=0, focus_mode="crop", confidence=0.5)
+    helped = later(3, **help_, confidence=0.5)
     assert most_telling([wrong, alone, helped]) is helped
     assert most_telling([]) is None

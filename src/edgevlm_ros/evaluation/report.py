@@ -22,6 +22,7 @@ from edgevlm_ros.images import to_jpeg
 
 _STRIP = 8  # frames
 _JPEG_QUALITY = 80
+_FRESH_S = 2.5  # a context whose boxes are still where things are
 
 
 def write_report(folder: Path, recording: Recording, summary: dict[str, Any]) -> Path:
@@ -52,10 +53,11 @@ def most_telling(answers: Sequence[AnswerRecord]) -> AnswerRecord | None:
     return max(answers, key=_telling, default=None)
 
 
-def _telling(answer: AnswerRecord) -> tuple[bool, bool, bool, float]:
+def _telling(answer: AnswerRecord) -> tuple[bool, bool, bool, bool, float]:
     right = answer.truth is not None and matches(answer.text, answer.truth)
-    parts = "," in answer.text
-    return right, answer.context_stamp is not None and answer.focus_mode != "none", parts, answer.confidence
+    helped = answer.context_age is not None and answer.focus_mode != "none"
+    fresh = answer.context_age is not None and answer.context_age <= _FRESH_S
+    return right, helped, "," in answer.text, fresh, answer.confidence
 
 
 def _plots(recording: Recording, summary: dict[str, Any], start: int) -> dict[str, str]:
