@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 SETUP := python3 tools/setup_venv.py
-export PYTHON
+export PYTHON SOURCE QUESTION
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev setup-world demo test lint format clean clean-venv
@@ -32,7 +32,7 @@ setup-world:
 	@$(SETUP) world
 
 demo: setup
-	@$(BIN)/edgevlm demo $(if $(SOURCE),--source "$(SOURCE)") $(if $(QUESTION),--question "$(QUESTION)")
+	@$(BIN)/edgevlm demo $${SOURCE:+--source "$$SOURCE"} $${QUESTION:+--question "$$QUESTION"}
 
 lint: setup-dev
 	$(BIN)/ruff check .
