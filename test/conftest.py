@@ -157,6 +157,6 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random Qwen2.5-VL: the real architecture, without knowledge."""
-    from tiny_model import build
+    from support.tiny_svlm import make_tiny_svlm
 
-    return build(tmp_path_factory.mktemp("tiny_qwen"))
+    return make_tiny_svlm(tmp_path_factory.mktemp("tiny_qwen"))

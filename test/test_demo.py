@@ -21,7 +21,7 @@ from edgevlm_ros.bags import BagReader, BagWriter, typestore
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.images import to_jpeg
 from support.tiny_lvlm import make_tiny_lvlm
-from tiny_model import build
+from support.tiny_svlm import make_tiny_svlm
 
 START = 1_700_000_000 * 10**9
 QUESTION = "Where is the person?"
@@ -67,7 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
         "--set=edge_node.threads=1",
         "--set=cloud_bridge_node.keyframe_period=1.0",
     )
-    return "--model", build(folder / "svlm"), "--cloud-model", make_tiny_lvlm(folder / "lvlm"), *tiny
+    return "--model", make_tiny_svlm(folder / "svlm"), "--cloud-model", make_tiny_lvlm(folder / "lvlm"), *tiny
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ TEMPLATE = (
 )
 
 
-def build(folder: Path, seed: int = 0) -> Path:
+def make_tiny_svlm(folder: Path, seed: int = 0) -> Path:
     """A random model of about 0.2M parameters, saved as a user's folder would be."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
