@@ -42,7 +42,7 @@ NEVER_PLAYED = ("/clock", "/rosout", "/parameter_events")
 
 _LATE_S = 0.05
 _LONGEST_SLEEP_S = 0.1  # how soon a shutdown is noticed
-_DRAIN_S = 2.0
+_DRAIN_S = 1.0
 
 
 class BagPlayerNode(Node):
