@@ -28,6 +28,7 @@ setup(
     package_data={NAME: ["py.typed"]},
     data_files=data_files(),
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
     python_requires=">=3.10",
     zip_safe=True,
     maintainer="edgeVLM for ROS 2 maintainers",
