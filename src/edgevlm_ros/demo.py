@@ -113,9 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an answer may have letters that the terminal has not
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    interrupt = Interrupt()
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _demo(arguments)
+        return _demo(arguments, interrupt)
     except (DemoError, BagError, AssetError, GraphError, ServerError, ProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, DemoError):
@@ -126,14 +127,27 @@ def run(arguments: argparse.Namespace) -> int:
         print("\nstopped: nothing is left running", file=sys.stderr)
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class Interrupt:
+    """Ctrl-C or SIGTERM. It raises where Python is, and again when checked: one that falls into a callback of native
+    code is lost otherwise."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        if self.came:
+            raise KeyboardInterrupt
 
 
-def _demo(arguments: argparse.Namespace) -> int:
+def _demo(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
     from edgevlm_ros.graph import Graph, Outage
 
     began = time.monotonic()
@@ -143,7 +157,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     kind = _source_kind(path, out)
     source = open_source(path, arguments) if kind is Kind.BAG else None
     _clear(out)
-    with Graph(out, settings, arguments.domain) as graph:
+    with Graph(out, settings, arguments.domain, interrupt.check) as graph:
         print(f"starting the graph in ROS domain {graph.domain}, logs in {shown(out / 'logs')}", flush=True)
         cloud = _start(graph, arguments, source.images if source else _CONVERTED, _question(arguments, source))
         if source is None:

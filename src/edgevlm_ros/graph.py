@@ -30,6 +30,7 @@ SETTABLE = (EDGE, BRIDGE, RECORDER)
 
 _READY_S = 120.0
 _SETTLE_S = 2.5  # for the last answer, and for the last metrics, which come once a second
+_MEET_S = 1.0  # for everyone else to find the player too: what is said before is lost
 _GIVE_WAY = 5  # niceness of what only watches
 _POLL_S = 0.1
 _IMAGE_NAMES = {"sensor_msgs/msg/Image": "image", "sensor_msgs/msg/CompressedImage": "image/compressed"}
@@ -56,13 +57,18 @@ class Outage:
 class Graph:
     """One run of the graph. out: for logs and the recording. settings: parameters by node, over everything else.
 
+    domain: a free one if None. check: called often while something is waited for; what it raises ends the wait.
+
     A context manager: whatever was started is gone outside.
     """
 
-    def __init__(self, out: Path, settings: Mapping[str, Parameters], domain: int | None = None) -> None:
+    def __init__(
+        self, out: Path, settings: Mapping[str, Parameters], domain: int | None, check: Callable[[], None]
+    ) -> None:
         self.out = out
         self.domain = free_domain() if domain is None else domain
         self._settings = settings
+        self._check = check
         self._processes = Processes(out / "logs")
         self._server: LvlmServer | None = None
         self._server_log = out / "logs" / "lvlm_server.log"
@@ -123,6 +129,7 @@ class Graph:
     def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:
         end = time.monotonic() + _READY_S
         while not condition():
+            self._check()
             self._processes.check()
             if time.monotonic() > end:
                 raise GraphError(f"{otherwise} after {_READY_S:.0f} s; logs in {self.out / 'logs'}")
@@ -136,9 +143,11 @@ class Graph:
         often."""
         listeners = sum(node in self._nodes for node in (EDGE, BRIDGE))
         parameters = {"bag": str(bag), "topics": " ".join(topics), "rate": rate, "wait_for_subscribers": listeners}
+        parameters["start_delay"] = _MEET_S
         self._start(PLAYER, parameters, 0, {})
         end = time.monotonic() + limit
         while not self._processes.ended(PLAYER):
+            self._check()
             self._processes.check(PLAYER)
             if time.monotonic() > end:
                 raise GraphError(f"the bag is not played after {limit:.0f} s; logs in {self.out / 'logs'}")

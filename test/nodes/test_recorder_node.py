@@ -93,6 +93,7 @@ def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros:
     graph = Graph(ros, tmp_path / "run", overlay=False)
     graph.tick(2.0)
     graph.say(2.0, "left")
+    graph.say(2.2, "left")
     assert ros.spin_until(lambda: (tmp_path / "run/answers.jsonl").read_text()), graph.process.output
     graph.process.interrupt()
     with BagReader(tmp_path / "run" / "bag") as bag:
@@ -101,16 +102,28 @@ def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros:
         assert bag.deserialize(first).text == WHERE.text
 
 
+def test_a_ground_truth_that_comes_after_the_answer_is_kept_with_it(ros: Any, tmp_path: Path) -> None:
+    graph = Graph(ros, tmp_path / "run", overlay=False)
+    graph.tick(1.0)
+    graph.say(1.0, "left")
+    graph.tick(1.0)
+    graph.truth.publish(Annotation(header=at(1.0), question=WHERE.text, question_id=WHERE.id, answer="right"))
+    lines = tmp_path / "run" / "answers.jsonl"
+    assert ros.spin_until(lines.read_text), graph.process.output
+    assert json.loads(lines.read_text())["truth"] == "right"
+
+
 def test_an_overlay_that_is_no_image_ends_nothing(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run")
     graph.tick(1.0)
     graph.overlay.publish(Image(header=at(1.0), encoding="bgr8", width=9, height=9, step=27))
     graph.tick(1.0)
     graph.say(1.0, "left")
+    graph.say(1.2, "left")
     assert ros.spin_until(lambda: (tmp_path / "run/answers.jsonl").read_text()), graph.process.output
     assert graph.process.interrupt() == 0
     assert "1 overlay frames were left out" in graph.process.output
-    assert len(read_recording(tmp_path / "run" / "bag").answers) == 1
+    assert len(read_recording(tmp_path / "run" / "bag").answers) == 2
 
 
 def test_a_bag_that_is_there_already_is_refused_in_one_line(ros: Any, tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def inference_time(answers: Sequence[AnswerRecord], start: int) -> str:
             group = [answer for answer in answers if (answer.context_stamp is not None) == used]
             times = [(answer.published - start) / 1e9 for answer in group]
             axes.plot(times, [a.inference_time * 1e3 for a in group], ".", ms=3.5, color=colour, label=name)
-        axes.set_ylim(bottom=0)
-        axes.legend(loc="lower right", ncols=2)
+        axes.set_ylim(0, 1.35e3 * max((answer.inference_time for answer in answers), default=1.0) or 1.0)
+        axes.legend(loc="upper right", ncols=2)
         return _svg(figure)
 
 
@@ -155,9 +155,9 @@ def cloud_delay(contexts: Sequence[ContextRecord], start: int) -> str:
             axes.plot(
                 times, [c.delay for c in group], mark, color=colour, ms=4, label=f"{_shown(status)} ({len(group)})"
             )
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.35 * max((context.delay for context in contexts), default=1.0) or 1.0)
         if contexts:
-            axes.legend(loc="lower right", ncols=3)
+            axes.legend(loc="upper right", ncols=3)
         else:
             axes.text(0.5, 0.5, "the cloud was not asked", ha="center", transform=axes.transAxes)
         return _svg(figure)

@@ -2,8 +2,8 @@
 """The recorder: keeps what the graph says, for people to read and for figures to be made of.
 
 In its folder: `bag` (MCAP: answers, contexts, focus, metrics, questions, ground truth, each at the time it was sent),
-answers.jsonl (a line as soon as it is said) and overlay.mp4. Messages are taken as the bytes they are, the video is
-encoded in a thread of its own, and nothing that comes in on a topic can end it.
+answers.jsonl (a line by the time of the next answer) and overlay.mp4. Messages are taken as the bytes they are, the
+video is encoded in a thread of its own, and nothing that comes in on a topic can end it.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class RecorderNode(Node):
         self._lines: TextIO = (folder / "answers.jsonl").open("w", encoding="utf-8", buffering=1)
         self._video = VideoWriter(folder / "overlay.mp4") if values["overlay"] else None
         self._truths: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._waiting: tuple[Answer, int] | None = None
         self._early: list[tuple[str, str, bytes]] = []
         self._stream_clock: StreamClock | None = None
         if self.get_parameter("use_sim_time").value:
@@ -100,13 +101,24 @@ class RecorderNode(Node):
             self.get_logger().error(f"a message on {name} is not recorded: {error!r}", throttle_duration_sec=5.0)
 
     def _keep_truth(self, message: Annotation) -> None:
-        self._truths[nanoseconds(message.header.stamp), message.question] = message.answer
+        key = nanoseconds(message.header.stamp), message.question
+        self._truths[key] = message.answer
         while len(self._truths) > _TRUTHS:
             self._truths.popitem(last=False)
+        if self._waiting is not None and key == _key(self._waiting[0]):
+            self._write_waiting()
 
     def _keep_answer(self, message: Answer, now: int) -> None:
-        truth = self._truths.get((nanoseconds(message.header.stamp), message.question))
-        self._lines.write(AnswerRecord.of(message, now, truth).line())
+        """Writes it with its ground truth, which may come a moment later: then, or with the next answer."""
+        self._write_waiting()
+        self._waiting = message, now
+        if _key(message) in self._truths:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting is not None:
+            (message, now), self._waiting = self._waiting, None
+            self._lines.write(AnswerRecord.of(message, now, self._truths.get(_key(message))).line())
 
     def _on_overlay(self, data: bytes) -> None:
         if self._video is not None:
@@ -114,6 +126,7 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Finishes the files."""
+        self._write_waiting()
         self._lines.close()
         self._bag.close()
         if self._video is not None:
@@ -122,6 +135,10 @@ class RecorderNode(Node):
                 print(f"{self._video.dropped} overlay frames were left out of the video", file=sys.stderr)
             if self._video.error is not None:
                 print(f"error: {self._video.error}", file=sys.stderr)
+
+
+def _key(message: Answer) -> tuple[int, str]:
+    return nanoseconds(message.header.stamp), message.question
 
 
 def _picture(data: bytes) -> tuple[int, Any]:
