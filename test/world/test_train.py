@@ -118,3 +118,15 @@ def test_a_step_of_training_lowers_the_loss(asks: list[Ask]) -> None:
         optimiser.step()
         losses.append((said + auxiliary).item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_lvlms_packed_pass_is_the_models_own_forward_pass(shot: Shot) -> None:
+    """LLaVA's features are those before the vision tower's last LayerNorm, which are easily mistaken."""
+    torch.manual_seed(0)
+    trainee = Trainee("lvlm").eval()
+    batch = trainee.batch([Ask(shot, [q.CART])], None)
+    with torch.no_grad():
+        torch.nn.init.normal_(trainee.model.model.vision_tower.get_input_embeddings().weight, std=2.0)
+        ours, _ = trainee(batch)
+        stock = trainee.model(input_ids=batch.ids, pixel_values=batch.images).logits[0][batch.targets[0] >= 0]
+    torch.testing.assert_close(ours, stock, atol=2e-4, rtol=1e-3)

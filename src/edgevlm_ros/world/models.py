@@ -229,7 +229,12 @@ def svlm_see(model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor) -
 
 def lvlm_see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
     """(B, 3, 192, 192) -> (B, 144, D) visual tokens."""
-    return torch.as_tensor(model.model.multi_modal_projector(model.model.vision_tower(pixels).last_hidden_state))
+    features = model.model.get_image_features(
+        pixels,
+        vision_feature_layer=model.config.vision_feature_layer,
+        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+    )
+    return torch.stack(list(features.pooler_output))
 
 
 def save_svlm(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -301,6 +306,8 @@ def _save(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     half.generation_config = model.generation_config
     half.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors writes for its owner only
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
