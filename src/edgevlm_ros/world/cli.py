@@ -52,7 +52,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "train",
         help="train one of the micro models from scratch",
         description="Trains for so many minutes, whatever the machine; run again, it goes on from its checkpoint "
-        "(--out DATA/KIND/checkpoint.pt). The model folder is usable after the first checkpoint, 150 s in.",
+        "(DATA/KIND/checkpoint.pt). The model folder is usable after the first checkpoint, 150 s in.",
     )
     train.add_argument("kind", choices=("svlm", "lvlm"), help="the robot's small model, or the cloud's larger one")
     train.add_argument(
