@@ -30,8 +30,9 @@ OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _CONVERTED = Topic("/image/compressed", "sensor_msgs/msg/CompressedImage", 0, False)
 _PLAYED_TYPES = ("sensor_msgs/msg/CameraInfo", "edgevlm_msgs/msg/Annotation", "edgevlm_msgs/msg/Question")
-# A micro model gains nothing from a second thread and loses all where something else wants that core: on 2 cores taken
-# by a training, 216 ms a frame with 1 thread and 3.9 s with 2 (`edgevlm demo --set edge_node.threads=N`, 2026-11-22).
+# A micro model gains nothing from a second thread and loses much where something else wants that core. Inference on 2
+# cores with 1 and 2 threads: p95 33 and 102 ms beside the LVLM server, p50 0.2 and 3.9 s beside a training as well
+# (`edgevlm demo --set edge_node.threads=N`, 2026-11-22).
 _MICRO_THREADS = 1
 _OUT_OF_WORLD = (
     "The bundled micro models know only the rendered world that they were trained in. This source has no ground truth "
