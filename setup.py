@@ -25,7 +25,7 @@ setup(
     version="0.1.0",
     packages=find_packages("src", include=[NAME, f"{NAME}.*"]),
     package_dir={"": "src"},
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "evaluation/*.j2"]},
     data_files=data_files(),
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
@@ -107,7 +108,8 @@ class CameraNode(LifecycleNode):
         self._entities += [
             (self.destroy_subscription, questions),
             (self.destroy_subscription, images),
-            (self.destroy_timer, self.create_timer(1.0, self._report)),
+            # on the steady clock: a paused simulation must not silence the diagnostics
+            (self.destroy_timer, self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))),
         ]
         return super().on_activate(state)
 
