@@ -119,6 +119,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 def _in_child(nice: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts its background jobs deaf to Ctrl-C
     os.nice(nice)
 
 

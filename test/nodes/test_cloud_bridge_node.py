@@ -252,7 +252,7 @@ def test_metrics_and_diagnostics_tell_how_the_cloud_does(ros: Any, cloud: Script
     assert 0.0 < metrics.delay_p50 <= metrics.delay_p95
     robot.until(lambda: robot.diagnostics and "answered" in robot.diagnostics[-1].message)
     status = robot.diagnostics[-1]
-    assert (status.name, status.level) == ("cloud_bridge_node: cloud", DiagnosticStatus.OK)
+    assert (status.name, status.level) == ("cloud_bridge_node", DiagnosticStatus.OK)
     assert {"replies OK", "bytes up", "server"} <= {value.key for value in status.values}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
@@ -32,6 +33,8 @@ from edgevlm_ros.nodes.conversions import to_region_msg
 from edgevlm_ros.nodes.parameters import Parameter
 from edgevlm_ros.nodes.run import run
 from edgevlm_ros.transfer.types import Status
+
+_LAST_WORDS_S = 1.0
 
 PARAMETERS = (
     *CAMERA_PARAMETERS,
@@ -119,6 +122,8 @@ class CloudBridgeNode(CameraNode):
             self._uplink.close()
             self._uplink = None
             self._report()
+            if self.context.ok():  # a publisher that is destroyed takes what nobody has read yet with it
+                self._contexts.wait_for_all_acked(Duration(seconds=_LAST_WORDS_S))
 
     def _release(self) -> None:
         self._connect = None

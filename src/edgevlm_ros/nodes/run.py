@@ -37,7 +37,8 @@ class OwnNode(Protocol):
 def run(create: Callable[[], LifecycleNode], args: list[str] | None = None) -> None:
     """Starts a node, spins it until it is told to stop, and ends it; exits with BAD_START for a bad parameter."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C too: a shell starts its background jobs deaf to it
+        signal.signal(number, signal.default_int_handler)
     try:
         node = create()
     except ParameterError as error:
