@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgevlm_ros.bags import BagReader
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.evaluation.video import frames
 from edgevlm_ros.images import to_image
-from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes import qos, recorder_node
 from edgevlm_ros.transfer.types import Question
 
 START = 1_700_000_000
@@ -131,3 +132,14 @@ def test_a_bag_that_is_there_already_is_refused_in_one_line(ros: Any, tmp_path: 
     process = ros.run_node("recorder_node", folder=str(tmp_path))
     assert process.wait() == 2
     assert process.lines[-1].startswith(f"error: bag {tmp_path / 'bag'}: cannot be written")
+
+
+def test_where_rclpy_does_not_say_when_a_message_was_sent_it_is_when_it_was_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(recorder_node.Subscription, "CallbackType")
+    told: list[tuple[str, dict[str, int]]] = []
+    before = time.time_ns()
+    recorder_node._with_info(lambda message, info: told.append((message, info)))("hello")
+    assert told[0][0] == "hello"
+    assert before <= told[0][1]["source_timestamp"] <= time.time_ns()

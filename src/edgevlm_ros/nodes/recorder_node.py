@@ -9,7 +9,9 @@ video is encoded in a thread of its own, and nothing that comes in on a topic ca
 from __future__ import annotations
 
 import sys
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +20,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
@@ -64,11 +67,12 @@ class RecorderNode(Node):
         self._stream_clock: StreamClock | None = None
         if self.get_parameter("use_sim_time").value:
             self._stream_clock = StreamClock()
-            self.create_subscription(Clock, "/clock", self._on_clock, qos.NEWEST_IMAGE)
+            self.create_subscription(Clock, "/clock", _with_info(self._on_clock), qos.NEWEST_IMAGE)
         for topic, (kind, profile) in TOPICS.items():
             name, type_name = self.resolve_topic_name(topic), f"edgevlm_msgs/msg/{kind.__name__}"
             self._bag.add_topic(name, type_name, latched=profile is qos.LATCHED)
-            self.create_subscription(kind, topic, partial(self._on_message, kind, name, type_name), profile, raw=True)
+            take = _with_info(partial(self._on_message, kind, name, type_name))
+            self.create_subscription(kind, topic, take, profile, raw=True)
         if self._video is not None:
             self.create_subscription(Image, "focus/overlay", self._on_overlay, qos.EVENTS, raw=True)
         self.get_logger().info(f"recording into {folder}")
@@ -135,6 +139,13 @@ class RecorderNode(Node):
                 print(f"{self._video.dropped} overlay frames were left out of the video", file=sys.stderr)
             if self._video.error is not None:
                 print(f"error: {self._video.error}", file=sys.stderr)
+
+
+def _with_info(take: Callable[[Any, dict[str, int]], None]) -> Callable[..., None]:
+    """A subscription's callback that is told when the message was sent; in Humble, whose rclpy does not say, heard."""
+    if hasattr(Subscription, "CallbackType"):
+        return take
+    return lambda message: take(message, {"source_timestamp": time.time_ns()})
 
 
 def _key(message: Answer) -> tuple[int, str]:
