@@ -8,13 +8,13 @@ keyframes that are under way. Here a signal ends the spinning, the node closes, 
 import signal
 import sys
 from collections.abc import Callable
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from edgevlm_ros.nodes.camera_node import CameraNode
 from edgevlm_ros.nodes.parameters import ParameterError
 
 BAD_START = 2
@@ -24,17 +24,7 @@ _WAKE_S = 0.2
 """Python handles a signal only between two waits of the executor."""
 
 
-class OwnNode(Protocol):
-    """What run() needs of a node beside being a LifecycleNode."""
-
-    @property
-    def autostart(self) -> bool: ...
-
-    def close(self) -> None:
-        """Stops what the node has begun: threads, sockets, inference. Called once, while ROS is still up."""
-
-
-def run(create: Callable[[], LifecycleNode], args: list[str] | None = None) -> None:
+def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None:
     """Starts a node, spins it until it is told to stop, and ends it; exits with BAD_START for a bad parameter."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C too: a shell starts its background jobs deaf to it
@@ -61,7 +51,7 @@ def run(create: Callable[[], LifecycleNode], args: list[str] | None = None) -> N
         rclpy.try_shutdown()
 
 
-def _started(node: LifecycleNode) -> bool:
+def _started(node: CameraNode) -> bool:
     return (
         node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         and node.trigger_activate() == TransitionCallbackReturn.SUCCESS

@@ -37,6 +37,14 @@ SVLM_GRID = (SVLM_HEIGHT // PATCH // MERGE, SVLM_WIDTH // PATCH // MERGE)  # row
 LVLM_GRID = (LVLM_SIZE // LVLM_PATCH, LVLM_SIZE // LVLM_PATCH)
 SVLM_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)  # CLIP's, the default of Qwen2-VL's processor
 SVLM_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+PREPROCESSING = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "do_convert_rgb": True,
+    "resample": int(Image.Resampling.BICUBIC),
+    "rescale_factor": 1 / 255,
+}
 BOX_STEP = 25  # of 1000: every box edge is one token
 
 ENDOFTEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -244,12 +252,7 @@ def save_svlm(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTo
         {
             "image_processor_type": "Qwen2VLImageProcessor",
             "processor_class": "Qwen2_5_VLProcessor",
-            "do_resize": True,
-            "do_rescale": True,
-            "do_normalize": True,
-            "do_convert_rgb": True,
-            "resample": int(Image.Resampling.BICUBIC),
-            "rescale_factor": 1 / 255,
+            **PREPROCESSING,
             "image_mean": [float(v) for v in SVLM_MEAN],
             "image_std": [float(v) for v in SVLM_STD],
             "patch_size": PATCH,
@@ -267,12 +270,7 @@ def save_lvlm(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokeniz
         {
             "image_processor_type": "SiglipImageProcessor",
             "processor_class": "LlavaProcessor",
-            "do_resize": True,
-            "do_rescale": True,
-            "do_normalize": True,
-            "do_convert_rgb": True,
-            "resample": int(Image.Resampling.BICUBIC),
-            "rescale_factor": 1 / 255,
+            **PREPROCESSING,
             "image_mean": [0.5, 0.5, 0.5],
             "image_std": [0.5, 0.5, 0.5],
             "size": {"height": LVLM_SIZE, "width": LVLM_SIZE},

@@ -29,7 +29,6 @@ from edgevlm_ros.world.dataset import Split, load_split
 from edgevlm_ros.world.mosaic import Sign, find_signs, mosaic
 from edgevlm_ros.world.samples import CELL_LABELS, SIGNS, Ask, Shot, cells, crop_around, invented, make_ask, take_shot
 
-KINDS = ("svlm", "lvlm")
 BATCH = 16
 LEARNING_RATE = {"svlm": 1.2e-3, "lvlm": 1.0e-3}
 WARM_UP = 150  # steps
