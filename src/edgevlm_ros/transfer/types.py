@@ -7,7 +7,7 @@ pixels, the origin at the image's top left corner.
 
 import enum
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,7 @@ class Outcome(enum.Enum):
     OTHER_QUESTION = "other question"
     DUPLICATE = "duplicate"
     STALE = "stale"  # older than the context in use, or than max_context_age
+    SUSPENDED = "suspended"  # taken in, but not told while the scene does not look like the keyframe's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,11 +127,22 @@ class FocusMap:
     stamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a frame went, seconds. prepare: pixels and prompt, until the model gets them."""
+
+    prepare: float = 0.0
+    vision: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """What the SVLM said about a frame. Times are seconds on the steady clock, spent in the engine.
 
     context: the cloud turn that stood in the prompt, if one did. focus: what steered the eyes, if anything did.
+    focus_time: spent on carrying the regions and building the map.
     """
 
     stamp: int
@@ -142,3 +154,5 @@ class Answer:
     context: Turn | None = None
     focus: FocusMap | None = None
     focus_mode: str = "none"
+    focus_time: float = 0.0
+    timings: Timings = field(default_factory=Timings)
