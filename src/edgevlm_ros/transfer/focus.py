@@ -1,61 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From regions on an old keyframe to a focus map on the current frame (visual focus).
+"""How regions of an old keyframe steer the model's eyes on the current frame (visual focus).
 
-The LVLM says where the answer was seen; by the time it is heard, the camera and the world have moved. A region is
-trusted less the older it is, and no longer at all below a floor.
+The LVLM says where the answer was seen; tracking says where that is by now. Here it becomes a map over the frame's
+visual tokens and the window of a second view, for whichever ways of focusing are asked for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
-from edgevlm_ros.transfer.geometry import clamp, crop_box, rasterise
-from edgevlm_ros.transfer.types import CloudContext, FocusMap, Region
+from edgevlm_ros.transfer.geometry import crop_box, rasterise
+from edgevlm_ros.transfer.types import FocusMap, Region
 
-FocusMode = Literal["none", "attention", "crop"]
-FOCUS_MODES: tuple[FocusMode, ...] = ("none", "attention", "crop")
+FOCUS_MODES = ("attention", "prune", "crop", "overlay", "text")
+CARRY_MODES = ("flow", "features", "none")
+
+
+def parse_modes(text: str) -> frozenset[str]:
+    """The ways of focusing that a text names: "none", one of FOCUS_MODES, or several joined by +."""
+    names = [name.strip() for name in text.split("+")]
+    if names == ["none"]:
+        return frozenset()
+    unknown = [name for name in names if name not in FOCUS_MODES]
+    if unknown:
+        raise ValueError(
+            f"focus mode {text!r}: {unknown[0]!r} is none of {', '.join(FOCUS_MODES)}; "
+            "several are joined by +, and none stands alone"
+        )
+    return frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)
 class Focus:
     """How regions steer the model's eyes.
 
-    mode: `attention` adds beta x map to the attention logits of the frame's visual tokens; `crop` shows the regions as
-    a zoomed second view. half_life: seconds in which the confidence in a region halves. min_confidence: a region below
-    it is forgotten. crop_margin, crop_min_fraction: see geometry.crop_box.
+    mode: one or several of FOCUS_MODES, see parse_modes. `attention` adds beta x map to the attention logits of the
+    frame's visual tokens; `prune` leaves the decoder the share `keep` of them; `crop` shows the regions as a zoomed
+    second view, both views together within pixel_budget whole frames; `overlay` darkens the rest of the frame to the
+    brightness `dim`; `text` tells the boxes in words. carry: one of CARRY_MODES, how regions follow what they are
+    about. half_life: seconds in which the confidence in a region halves. min_confidence: a region below it is
+    forgotten. crop_margin, crop_min_fraction: see geometry.crop_box.
     """
 
-    mode: FocusMode = "crop"
+    mode: str = "crop"
     beta: float = 1.0
+    keep: float = 0.5
+    dim: float = 0.35
+    pixel_budget: float = 2.0
+    carry: str = "flow"
     half_life: float = 4.0
     min_confidence: float = 0.2
     crop_margin: float = 1.4
     crop_min_fraction: float = 0.3
 
+    def __post_init__(self) -> None:
+        parse_modes(self.mode)
+        if self.carry not in CARRY_MODES:
+            raise ValueError(f"focus carry {self.carry!r} is none of {', '.join(CARRY_MODES)}")
 
-def carried(context: CloudContext, now: int, width: int, height: int, rule: Focus) -> tuple[Region, ...]:
-    """The context's regions on a width x height frame of stamp `now`, pixels of that frame, scores aged.
+    @property
+    def modes(self) -> frozenset[str]:
+        return parse_modes(self.mode)
 
-    The regions stay where they were on the keyframe, scaled if the frame has another size.
-    """
-    if not context.width or not context.height or context.stamp > now:
-        return ()
-    x_scale, y_scale = width / context.width, height / context.height
-    trust = 0.5 ** ((now - context.stamp) * 1e-9 / rule.half_life)
-    moved = []
-    for region in context.regions:
-        scaled = replace(
-            region,
-            score=region.score * trust,
-            x0=region.x0 * x_scale,
-            x1=region.x1 * x_scale,
-            y0=region.y0 * y_scale,
-            y1=region.y1 * y_scale,
-        )
-        clamped = clamp(scaled, width, height)
-        if clamped is not None and clamped.score >= rule.min_confidence:
-            moved.append(clamped)
-    return tuple(moved)
+    @property
+    def plain(self) -> bool:
+        """Whether the model's first view is the whole frame as it is, whatever there is to focus on."""
+        modes = self.modes
+        return "overlay" not in modes and not ("crop" in modes and self.pixel_budget < 2.0)
 
 
 def focus_map(
@@ -63,11 +73,10 @@ def focus_map(
 ) -> FocusMap | None:
     """The focus map of a width x height frame whose visual tokens make a (rows, cols) grid; None without regions.
 
-    stamp: of the keyframe that the regions were seen on.
+    regions: pixels of that frame. stamp: of the keyframe that they were seen on.
     """
-    if rule.mode == "none" or not regions:
+    modes = rule.modes
+    if not modes or not regions:
         return None
-    crop = None
-    if rule.mode == "crop":
-        crop = crop_box(regions, width, height, rule.crop_margin, rule.crop_min_fraction)
+    crop = crop_box(regions, width, height, rule.crop_margin, rule.crop_min_fraction) if "crop" in modes else None
     return FocusMap(rasterise(regions, width, height, *grid), tuple(regions), crop, stamp)

@@ -12,11 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from edgevlm_ros.transfer.conversation import worded
 from edgevlm_ros.transfer.types import CloudContext, Outcome, Question, Source, Status, Turn
 
 LaterTurns = Literal["drop", "keep"]
 
-_SENTENCE_END = re.compile(r"[.!?;]\s+|\n+")
+CountTokens = Callable[[str], int]
+
+_SENTENCE = re.compile(r".+?(?:[.!?;](?=\s)|[。！？；]|\n|$)", re.DOTALL)
+_UNWORDLY = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_CHARS_PER_TOKEN = 32  # of a text far over its budget no more is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,9 @@ class Replacement:
     the keyframe, which were said without knowing better. own_turns: whether the edge's own answers stand in the prompt
     too; they make every prompt different (no prefix to reuse) and repeat their own mistakes. max_context_age: seconds
     from the keyframe after which its answer is no longer told. max_tokens: budget of one cloud answer.
+    max_history_tokens: budget of all turns in the prompt together. provenance: whether the prompt says who spoke and
+    how long ago. min_similarity: of the frame to the keyframe (tracking.glimpse), below which the keyframe's answer is
+    not told; 0 tells it always.
     """
 
     enabled: bool = True
@@ -35,6 +43,9 @@ class Replacement:
     own_turns: bool = False
     max_context_age: float = 15.0
     max_tokens: int = 64
+    max_history_tokens: int = 1024
+    provenance: bool = True
+    min_similarity: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +98,10 @@ class History:
         turn = Turn(context.stamp, question, context.text, Source.CLOUD)
         return replace(self, turns=kept).said(turn), Outcome.APPLIED
 
-    def prompt_turns(self, question: Question, now: int, rule: Replacement) -> tuple[Turn, ...]:
-        """The turns that the model is told at a frame of stamp `now`, oldest first."""
+    def prompt_turns(
+        self, question: Question, now: int, rule: Replacement, count_tokens: CountTokens
+    ) -> tuple[Turn, ...]:
+        """The turns that the model is told at a frame of stamp `now`, oldest first, within max_history_tokens."""
         if rule.max_turns <= 0:
             return ()
 
@@ -99,17 +112,39 @@ class History:
                 return rule.own_turns
             return rule.enabled and 0 <= now - turn.stamp <= rule.max_context_age * 1e9
 
-        return tuple(turn for turn in self.turns if told(turn))[-rule.max_turns :]
+        turns = tuple(turn for turn in self.turns if told(turn))[-rule.max_turns :]
+        exchanges, _ = worded(turns, question.text, now, rule.provenance)
+        left, fitting = rule.max_history_tokens, 0
+        for exchange in reversed(exchanges):
+            left -= count_tokens(exchange.asked) + count_tokens(exchange.said)
+            if left < 0:
+                break
+            fitting += 1
+        return turns[len(turns) - fitting :]
 
 
-def bounded(text: str, max_tokens: int, count_tokens: Callable[[str], int]) -> str:
-    """The text cut to a token budget: at the end of a sentence if a whole one fits, else at a word."""
-    text = text.strip()
+def bounded(text: str, max_tokens: int, count_tokens: CountTokens) -> str:
+    """The text on one line, without repeated sentences, cut to a token budget.
+
+    It is cut at the end of a sentence if a whole one fits, else at a word, else (a script without spaces) anywhere.
+    """
+    text = compressed(text[: max_tokens * _CHARS_PER_TOKEN])
     if count_tokens(text) <= max_tokens:
         return text
-    for ends in ([m.start() + 1 for m in _SENTENCE_END.finditer(text)], [m.start() for m in re.finditer(r"\s+", text)]):
+    sentence_ends = [m.end() for m in _SENTENCE.finditer(text)]
+    word_ends = [m.start() for m in re.finditer(r"\s", text)]
+    for ends in (sentence_ends, word_ends, range(1, len(text))):
         # the longest cut that fits, by bisection: token counts grow with the text
         fitting = bisect.bisect_right(ends, max_tokens, key=lambda end: count_tokens(text[:end].strip()))
         if fitting:
             return text[: ends[fitting - 1]].strip()
     return ""
+
+
+def compressed(text: str) -> str:
+    """The text on one line, each sentence once."""
+    sentences: dict[str, str] = {}
+    for match in _SENTENCE.finditer(_UNWORDLY.sub("", text)):
+        sentence = " ".join(match[0].split())
+        sentences.setdefault(sentence.casefold().rstrip(".!?;。！？；"), sentence)
+    return " ".join(filter(None, sentences.values()))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regions on their way from the keyframe to now.
+
+A Tracks never changes; every frame gives a new one. How well a region still looks like what it was on the keyframe is
+measured on every frame anew, so that one which has slipped off its object is no longer trusted, however smoothly it
+slipped.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevlm_ros.tracking.flow import flowed
+from edgevlm_ros.tracking.glimpse import Glimpse
+from edgevlm_ros.tracking.matching import matched
+from edgevlm_ros.transfer.focus import Focus
+from edgevlm_ros.transfer.geometry import clamp
+from edgevlm_ros.transfer.types import CloudContext, Region
+
+_SPEED = 0.15  # of the frame, each second: how far things get
+_SIDE = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracks:
+    """The regions of one context on the frame of stamp `stamp`.
+
+    regions: as they were on the keyframe, whose stamp is `keyframe_stamp`. boxes: (n, 4) float64, where they are now,
+    x0 y0 x1 y1 in 0..1 of the frame. quality: (n,) in 0..1, how much they still look like then.
+    """
+
+    stamp: int
+    keyframe_stamp: int
+    keyframe: Glimpse | None
+    regions: tuple[Region, ...]
+    origins: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    quality: NDArray[np.float64]
+
+
+def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
+    """The regions where the context says that they are. keyframe: None if it is no longer remembered."""
+    regions = context.regions if context.width > 0 and context.height > 0 else ()
+    size = np.array([context.width, context.height] * 2, np.float64)
+    boxes = np.array([(r.x0, r.y0, r.x1, r.y1) for r in regions], np.float64).reshape(-1, 4) / np.maximum(size, 1)
+    return Tracks(context.stamp, context.stamp, keyframe, regions, boxes, boxes, np.ones(len(boxes)))
+
+
+def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str) -> Tracks:
+    """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
+
+    previous: the frame that they are on, for flow. What cannot be followed stays where it is.
+    """
+    keyframe = tracks.keyframe
+    if now.stamp <= tracks.stamp:
+        return tracks
+    tracks = replace(tracks, stamp=now.stamp)
+    if not tracks.regions or keyframe is None or method == "none":
+        return tracks
+    if method == "features":
+        radius = _SPEED * (now.stamp - tracks.keyframe_stamp) * 1e-9
+        boxes, quality = matched(keyframe.patches, now.patches, tracks.origins, min(radius, 1.0))
+        return replace(tracks, boxes=boxes, quality=quality)
+    if previous is None:
+        return tracks
+    boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
+    quality = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
+    return replace(tracks, boxes=boxes, quality=quality)
+
+
+def likeness(
+    then: NDArray[np.uint8], origins: NDArray[np.float64], now: NDArray[np.uint8], boxes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Correlation of what each box holds now with what it held then, (n,) in 0..1."""
+    before, after = _patches(then, origins), _patches(now, boxes)
+    return np.clip((before * after).sum(1), 0.0, 1.0)
+
+
+def _patches(gray: NDArray[np.uint8], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each box holds, (n, pixels), mean-free and of unit length."""
+    height, width = gray.shape
+    held = np.empty((len(boxes), _SIDE, _SIDE), np.float64)
+    for i, (x0, y0, x1, y1) in enumerate(boxes * (width, height, width, height)):
+        x_step, y_step = (x1 - x0) / _SIDE, (y1 - y0) / _SIDE
+        to_image = np.array([[x_step, 0, x0 + x_step / 2 - 0.5], [0, y_step, y0 + y_step / 2 - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        held[i] = cv2.warpAffine(gray, to_image, (_SIDE, _SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    flat = held.reshape(len(boxes), -1)
+    flat -= flat.mean(1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def regions(tracks: Tracks, now: int, width: int, height: int, rule: Focus) -> tuple[Region, ...]:
+    """The regions in pixels of a width x height frame of stamp `now`, each with the confidence that is left in it."""
+    if now < tracks.keyframe_stamp:
+        return ()
+    trust = 0.5 ** ((now - tracks.keyframe_stamp) * 1e-9 / rule.half_life)
+    moved = []
+    for region, box, quality in zip(tracks.regions, tracks.boxes.tolist(), tracks.quality.tolist(), strict=True):
+        score = region.score * trust * quality
+        x0, y0, x1, y1 = box
+        here = clamp(Region(region.label, score, x0 * width, y0 * height, x1 * width, y1 * height), width, height)
+        if here is not None and here.score >= rule.min_confidence:
+            moved.append(here)
+    return tuple(moved)
