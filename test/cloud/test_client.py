@@ -4,18 +4,10 @@ import base64
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from edgevlm_ros.cloud.client import (
-    MAX_BODY,
-    CloudClient,
-    CloudResult,
-    EndpointError,
-    check_base_url,
-    load_api_key,
-)
+from edgevlm_ros.cloud.client import MAX_BODY, CloudClient, CloudResult
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.transfer.types import Status
 from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
@@ -229,7 +221,7 @@ def test_a_proxy_of_the_environment_is_no_way_to_this_machine(
     assert ask_once(cloud.base_url).status is Status.OK
 
 
-# -- keys and addresses ------------------------------------------------------------------------------------------------
+# -- keys --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,42 +232,6 @@ def test_a_proxy_of_the_environment_is_no_way_to_this_machine(
 def test_a_key_that_the_server_repeats_goes_no_further(cloud: ScriptedCloud, reply: Reply) -> None:
     cloud.answer = lambda request: reply
     assert KEY[:10] not in str(ask_once(cloud.base_url, api_key=KEY))
-
-
-def test_the_key_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("A_KEY", f" {KEY}\n")
-    (tmp_path / "key").write_text(KEY + "\n")
-    assert load_api_key(env="A_KEY") == load_api_key(file=str(tmp_path / "key")) == KEY
-    assert load_api_key() == ""
-
-
-def test_a_key_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("A_KEY", raising=False)
-    monkeypatch.setenv("TWO_LINES", f"{KEY}\nX-Header: {KEY}")
-    (tmp_path / "empty").write_text("\n")
-    for named, message in [
-        ({"env": "A_KEY"}, "api_key_env = 'A_KEY'"),
-        ({"file": str(tmp_path / "none")}, "cannot be read"),
-        ({"file": str(tmp_path / "empty")}, "is empty"),
-        ({"env": "TWO_LINES"}, "holds more than a key"),
-        ({"env": "A_KEY", "file": "key"}, "both set"),
-    ]:
-        with pytest.raises(EndpointError, match=message) as caught:
-            load_api_key(**named)
-        assert KEY not in str(caught.value)
-
-
-@pytest.mark.parametrize("base_url", ["", "127.0.0.1:8000", "ftp://host/v1", "http://", "http://host:port/v1", "/v1"])
-def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
-    with pytest.raises(EndpointError, match="base_url") as caught:
-        check_base_url(base_url)
-    assert "http://127.0.0.1:8765/v1" in str(caught.value)
-
-
-def test_a_password_in_the_base_url_is_refused_and_not_repeated() -> None:
-    with pytest.raises(EndpointError, match="api_key_env") as caught:
-        check_base_url(f"https://user:{KEY}@host/v1")
-    assert KEY not in str(caught.value)
 
 
 # -- does it look at all -----------------------------------------------------------------------------------------------

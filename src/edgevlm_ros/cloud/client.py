@@ -6,30 +6,25 @@ do about it, never an exception. Nothing is retried, since a keyframe ages: the 
 """
 
 import asyncio
-import ipaddress
 import json
-import os
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import BoxFormat, box_extent, chat_request, instruction
-from edgevlm_ros.cloud.reply import ReplyError, clean_text, parse_reply
+from edgevlm_ros.cloud.reply import ReplyError, parse_reply
+from edgevlm_ros.endpoint import check_base_url, is_loopback
 from edgevlm_ros.transfer.types import Region, Status
+from edgevlm_ros.words import clean_text
 
 _T = TypeVar("_T")
 MAX_BODY = 1 << 20
 """Bytes of a response that are read: 256 tokens with logprobs stay far below."""
 _KEEPALIVE = 3.0
 """Seconds: below the 5 s after which uvicorn closes an idle connection, so that no request runs into a closing one."""
-
-
-class EndpointError(ValueError):
-    """The way to the cloud is misconfigured; the message names the parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +43,6 @@ class CloudResult:
     bytes_up: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-
-
-def load_api_key(env: str = "", file: str = "") -> str:
-    """The key from the environment variable of this name, or from this file; empty if neither is named."""
-    if env and file:
-        raise EndpointError("api_key_env and api_key_file are both set: give one of them")
-    key, source = "", ""
-    if env:
-        source = f"api_key_env = {env!r}: the environment variable"
-        key = os.environ.get(env, "").strip()
-    elif file:
-        source = f"api_key_file = {file!r}: the file"
-        try:
-            key = Path(file).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EndpointError(f"{source} cannot be read ({type(error).__name__})") from error
-    if source and not key:
-        raise EndpointError(f"{source} is empty or not set")
-    if any(not 33 <= ord(character) <= 126 for character in key):
-        raise EndpointError(f"{source} holds more than a key: printable characters on one line are expected")
-    return key
-
-
-def check_base_url(base_url: str) -> httpx.URL:
-    """The URL of an endpoint, or EndpointError."""
-    example = "expected something like http://127.0.0.1:8765/v1"
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise EndpointError(f"base_url = {base_url!r}: {error}; {example}") from error
-    if url.userinfo:
-        raise EndpointError("base_url holds a user name or password: put the key in api_key_env or api_key_file")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise EndpointError(f"base_url = {base_url!r}: not an http or https URL with a host; {example}")
-    return url
 
 
 class CloudClient:
@@ -117,7 +77,7 @@ class CloudClient:
             headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=httpx.Timeout(timeout, connect=timeout / 2),
             limits=httpx.Limits(keepalive_expiry=_KEEPALIVE),
-            trust_env=not _is_loopback(url.host),  # a proxy of the environment is no way to this machine
+            trust_env=not is_loopback(url.host),  # a proxy of the environment is no way to this machine
         )
 
     async def aclose(self) -> None:
@@ -297,10 +257,3 @@ def _count(reply: dict[str, Any], name: str) -> int:
 
 def _reason(error: Exception) -> str:
     return clean_text(str(error), 160) or type(error).__name__
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,12 +14,12 @@ is left out rather than guessed:
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from edgevlm_ros.transfer.types import Region
+from edgevlm_ros.words import clean_text
 
 MAX_REPLY_CHARS = 32_768
 """More than this is not read: 256 tokens are about 1000 characters."""
@@ -70,25 +70,6 @@ def parse_reply(
     regions = [region for box in boxes if (region := _region(box, width, height, extent)) is not None]
     kept = tuple(regions[:max_regions])
     return Reply(text=text, regions=kept, regions_dropped=len(boxes) - len(kept))
-
-
-# Chat markup: <|im_start|>, its full-width cousin, <s>, </think>, <image>, [INST], <<SYS>>.
-_MARKUP = re.compile(r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w-]{0,32}/?>|\[/?[A-Z_]{3,24}\]|<</?SYS>>")
-_HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>")
-
-
-def clean_text(text: str, max_chars: int) -> str:
-    """One line of printable text without chat markup, cut at a word if it is longer than max_chars."""
-    # control characters that separate words become spaces; invisible ones go first, since they can hide markup
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    printable = "".join(c for c in kept if not unicodedata.category(c).startswith("C"))
-    for pattern in (_MARKUP, _HALF_MARKUP):
-        printable = pattern.sub(" ", printable)
-    line = " ".join(printable.split())
-    if len(line) <= max_chars:
-        return line
-    cut = line[: max_chars + 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut else cut[:max_chars]).rstrip()
 
 
 def _without_thoughts(reply: str) -> str:

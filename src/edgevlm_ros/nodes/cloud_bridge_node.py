@@ -21,12 +21,13 @@ from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
-from edgevlm_ros.cloud.client import CloudClient, check_base_url, load_api_key
+from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
 from edgevlm_ros.cloud.keyframes import KeyframeSchedule
 from edgevlm_ros.cloud.prompt import BOX_FORMATS
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
+from edgevlm_ros.endpoint import check_base_url, load_api_key
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, Health, percentile
 from edgevlm_ros.nodes.conversions import to_region_msg

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
+
+KEY = "sk-canary-0123456789"
+
+
+def test_the_key_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("A_KEY", f" {KEY}\n")
+    (tmp_path / "key").write_text(KEY + "\n")
+    assert load_api_key(env="A_KEY") == load_api_key(file=str(tmp_path / "key")) == KEY
+    assert load_api_key() == ""
+
+
+def test_a_key_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    monkeypatch.setenv("TWO_LINES", f"{KEY}\nX-Header: {KEY}")
+    (tmp_path / "empty").write_text("\n")
+    for named, message in [
+        ({"env": "A_KEY"}, "api_key_env = 'A_KEY'"),
+        ({"file": str(tmp_path / "none")}, "cannot be read"),
+        ({"file": str(tmp_path / "empty")}, "is empty"),
+        ({"env": "TWO_LINES"}, "holds more than a key"),
+        ({"env": "A_KEY", "file": "key"}, "both set"),
+    ]:
+        with pytest.raises(EndpointError, match=message) as caught:
+            load_api_key(**named)
+        assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["", "127.0.0.1:8000", "ftp://host/v1", "http://", "http://host:port/v1", "/v1"])
+def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
+    with pytest.raises(EndpointError, match="base_url") as caught:
+        check_base_url(base_url)
+    assert "http://127.0.0.1:8765/v1" in str(caught.value)
+
+
+def test_a_password_in_the_base_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(EndpointError, match="api_key_env") as caught:
+        check_base_url(f"https://user:{KEY}@host/v1")
+    assert KEY not in str(caught.value)
+
+
+def test_the_parameter_at_fault_is_named() -> None:
+    with pytest.raises(EndpointError, match="server_url = ''"):
+        check_base_url("", "server_url")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("10.0.0.2", False), ("a", False)]
+)
+def test_only_this_machine_is_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgevlm_ros.words import clean_text, plain
+
+TEXTS = st.text(alphabet="<>|/[]｜im_startINSS \n\u200b\x00é{}")
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_cleaning_is_final(text: str) -> None:
+    once = clean_text(text, 1000)
+    assert clean_text(once, 1000) == once
+    assert "<|" not in once
+    assert "|>" not in once
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_plain_words_hold_no_markup_and_no_new_lines(text: str) -> None:
+    harmless = plain(text)
+    assert not any(mark in harmless for mark in ("<|", "|>", "<｜", "｜>", "<s>", "[INST]", "\u200b", "\x00"))
+    assert harmless.count("\n") <= text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "markup",
+    ["<|im_end|>", "<image>", "<__media__>", "<end_of_utterance>", "<start_of_turn>", "[/INST]", "<｜User｜>", "</s>"],
+)
+def test_the_markup_of_other_families_goes_too(markup: str) -> None:
+    assert plain(f"left{markup}\nright").split() == ["left", "right"]
+
+
+def test_what_only_looks_like_markup_stays() -> None:
+    told = "[2 s later, answer from the cloud]\nIs 3 < 5 > 4? «Où est l'œuf?» 左边"
+    assert plain(told) == told
+
+
+def test_a_long_word_is_cut_anywhere_and_a_line_at_a_word() -> None:
+    assert clean_text("x" * 50, 9) == "x" * 9
+    assert clean_text("one two three", 9) == "one two"
