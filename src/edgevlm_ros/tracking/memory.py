@@ -12,11 +12,11 @@ _MOST = 600
 class Memory:
     """Glimpses in order of their stamps, from any thread.
 
-    horizon_s: seconds that are remembered. Frames that come faster than 600 in that time are thinned out.
+    horizon_s: seconds that are remembered; may be assigned at any time. Frames that come faster than 600 in that time are thinned out.
     """
 
     def __init__(self, horizon_s: float) -> None:
-        self._horizon = round(horizon_s * 1e9)
+        self.horizon_s = horizon_s
         self._lock = threading.Lock()
         self._glimpses: list[Glimpse] = []
 
@@ -26,10 +26,16 @@ class Memory:
             held = self._glimpses
             position = bisect.bisect_left(held, glimpse.stamp, key=_stamp)
             near = held[max(position - 1, 0) : position + 1]
-            if any(abs(other.stamp - glimpse.stamp) < max(self._horizon // (_MOST - 1), 1) for other in near):
+            horizon = round(self.horizon_s * 1e9)
+            if any(abs(other.stamp - glimpse.stamp) < max(horizon // (_MOST - 1), 1) for other in near):
                 return
             held.insert(position, glimpse)
-            del held[: bisect.bisect_left(held, held[-1].stamp - self._horizon, key=_stamp)]
+            del held[: bisect.bisect_left(held, held[-1].stamp - horizon, key=_stamp)]
+
+    @property
+    def newest(self) -> Glimpse | None:
+        with self._lock:
+            return self._glimpses[-1] if self._glimpses else None
 
     def at(self, stamp: int, tolerance_s: float = 0.25) -> Glimpse | None:
         """The glimpse nearest to a stamp, if there is one within the tolerance."""
