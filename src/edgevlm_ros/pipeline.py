@@ -2,27 +2,49 @@
 """One object that answers frames and takes in late cloud answers: the same one on the robot and in every evaluation.
 
 Questions and contexts may come from any thread and cost microseconds; frames are answered on one inference thread. What
-arrives while a frame is being answered takes effect on the next one.
+arrives while a frame is being answered takes effect on the next one. Taking a context in (carrying its regions up to
+now, prefilling its words) happens in the background if the pipeline may have a thread of its own; until it is done the
+frames are answered with what was known before.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgevlm_ros.edge.engine import Engine, EngineError, OnToken, Prompt, Stop
-from edgevlm_ros.transfer.focus import Focus, carried, focus_map
+from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
+from edgevlm_ros.tracking.memory import Memory
+from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
+from edgevlm_ros.transfer.conversation import Exchange, worded
+from edgevlm_ros.transfer.focus import Focus, focus_map
+from edgevlm_ros.transfer.geometry import cleaned
 from edgevlm_ros.transfer.history import History, Replacement, bounded
 from edgevlm_ros.transfer.types import Answer, CloudContext, FocusMap, Frame, Outcome, Question, Source, Turn
+from edgevlm_ros.transfer.views import compose
 
 # A frame this much older than the one before it means that the stream began anew (a looping bag), not jitter.
 _RESTART_NS = 1_000_000_000
+# Frames that a region is carried over within one frame's time, when its question comes back after a while.
+_MOST_STEPS = 8
+_MOST_QUESTIONS = 16
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Pipeline:
     """Owns the history, the focus and the use of the engine.
 
-    clock: seconds, steady; measures the engine. `replacement` and `focus` may be assigned at any time.
+    clock: seconds, steady; measures the engine. background: whether contexts are taken in by a thread of its own, so
+    that no frame waits for one; else on_context returns when the next frame will know. `replacement` and `focus` may be
+    assigned at any time.
     """
 
     def __init__(
@@ -32,16 +54,22 @@ class Pipeline:
         replacement: Replacement | None = None,
         focus: Focus | None = None,
         clock: Callable[[], float] = time.monotonic,
+        background: bool = False,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._lock = threading.Lock()
         self._question = question
         self._history = History()
-        self._context: CloudContext | None = None
         self._now: int | None = None
         self._replacement = replacement or Replacement()
-        self._focus = Focus()
+        self._memory = Memory(self._replacement.max_context_age)
+        self._tracks: OrderedDict[int, Tracks] = OrderedDict()
+        self._untold: frozenset[tuple[int, int]] = frozenset()
+        self._stream = 0
+        self._regions_dropped = 0
+        self._count_tokens = lru_cache(256)(engine.count_tokens)
+        self._worker = ThreadPoolExecutor(1, "context") if background else None
         self.focus = focus or Focus()
 
     @property
@@ -57,12 +85,18 @@ class Pipeline:
         return self._history
 
     @property
+    def regions_dropped(self) -> int:
+        """Boxes of contexts that meant nothing on their keyframe, or were too many."""
+        return self._regions_dropped
+
+    @property
     def replacement(self) -> Replacement:
         return self._replacement
 
     @replacement.setter
     def replacement(self, rule: Replacement) -> None:
         self._replacement = rule
+        self._memory.horizon_s = rule.max_context_age
 
     @property
     def focus(self) -> Focus:
@@ -70,57 +104,186 @@ class Pipeline:
 
     @focus.setter
     def focus(self, rule: Focus) -> None:
-        if rule.mode not in self._engine.focus_modes:
-            can = ", ".join(sorted(self._engine.focus_modes))
-            raise EngineError(f"{self._engine.name} cannot be focused by {rule.mode!r}: it can {can}")
+        engine = self._engine
+        if not rule.modes <= engine.capabilities.focus_modes:
+            can = ", ".join(sorted(engine.capabilities.focus_modes)) or "nothing"
+            raise EngineError(f"{engine.name} cannot be focused by {rule.mode!r}: it can {can}")
+        if "crop" in rule.modes and rule.pixel_budget < 2.0 and not engine.capabilities.resolution:
+            raise EngineError(
+                f"{engine.name} sees every view with the same number of pixels, so that a pixel budget of "
+                f"{rule.pixel_budget} saves nothing: leave it at 2"
+            )
         self._focus = rule
+
+    def close(self) -> None:
+        """Ends the background thread, when the context at hand is taken in."""
+        if self._worker is not None:
+            self._worker.shutdown(wait=True, cancel_futures=True)
 
     def set_question(self, question: Question) -> None:
         """What is asked of the frames from now on. Turns and contexts of other questions are kept but not told."""
         self._question = question
 
+    # -- contexts ----------------------------------------------------------------------------------------------------
+
     def on_context(self, context: CloudContext) -> Outcome:
-        """Takes in one cloud reply; anything but APPLIED changes nothing."""
+        """Takes in one cloud reply; anything but APPLIED and SUSPENDED changes nothing."""
         rule = self._replacement
+        context, dropped = cleaned(context)
         text = bounded(context.text, rule.max_tokens, self._engine.count_tokens)
         with self._lock:
             history, outcome = self._history.replaced(replace(context, text=text), self._question, self._now, rule)
+            if outcome is not Outcome.APPLIED:
+                return outcome
             self._history = history
-            if outcome is Outcome.APPLIED:
-                self._context = context
-        return outcome
+            self._regions_dropped += dropped
+            self._untold = self._untold | {(context.question_id, context.stamp)}
+            question, stream = self._question, self._stream
+        keyframe = self._memory.at(context.stamp)
+        if self._worker is None:
+            self._take_in(context, keyframe, question, stream)
+        else:
+            self._worker.submit(self._take_in, context, keyframe, question, stream)
+        newest = self._memory.newest
+        return Outcome.SUSPENDED if newest is not None and self._changed(keyframe, newest) else Outcome.APPLIED
+
+    def _take_in(self, context: CloudContext, keyframe: Glimpse | None, question: Question, stream: int) -> None:
+        """The slow part of a context: its regions come up to now, its words are prefilled; then frames know of it."""
+        tracks = begin(context, keyframe)
+        try:
+            tracks = _up_to_now(tracks, keyframe, self._memory.since(context.stamp), self._focus.carry)
+            newest = self._memory.newest
+            exchanges, _, _ = self._prompted(self._history, question, newest.stamp if newest else context.stamp)
+            self._engine.prepare(exchanges)
+        except Exception:
+            _LOGGER.exception("a context could not be taken in ahead of the next frame")
+        with self._lock:
+            if stream != self._stream:
+                return
+            self._untold = self._untold - {(context.question_id, context.stamp)}
+            self._tracks[context.question_id] = tracks
+            self._tracks.move_to_end(context.question_id)
+            while len(self._tracks) > _MOST_QUESTIONS:
+                self._tracks.popitem(last=False)
+
+    def _changed(self, keyframe: Glimpse | None, now: Glimpse) -> bool:
+        """Whether the scene no longer is the keyframe's. Unknown is no."""
+        if keyframe is None or not self._replacement.min_similarity:
+            return False
+        alike = similarity(keyframe, now)
+        return alike is not None and alike < self._replacement.min_similarity
+
+    # -- frames ------------------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None) -> Answer:
         """Answers the standing question about one frame. What the engine raises leaves the history as it was."""
         with self._lock:
             if self._now is not None and frame.stamp < self._now - _RESTART_NS:
-                self._history, self._context = History(), None
+                self._history, self._untold = History(), frozenset()
+                self._tracks.clear()
+                self._memory.clear()
+                self._stream += 1
             self._now = frame.stamp
-            question, history, context = self._question, self._history, self._context
-        focus_rule = self._focus
-        turns = history.prompt_turns(question, frame.stamp, self._replacement)
-        focus = self._focused(frame, question, context, focus_rule)
-        beta = focus_rule.beta if focus_rule.mode == "attention" else 0.0
-        start = self._clock()
-        completion = self._engine.complete(Prompt(turns, frame.image, question, focus, beta), on_token, stop)
-        inference_time = self._clock() - start
+        answer = self._answer(frame, self._question, on_token, stop)
         with self._lock:
-            self._history = self._history.said(Turn(frame.stamp, question, completion.text, Source.EDGE))
+            self._history = self._history.said(Turn(frame.stamp, answer.question, answer.text, Source.EDGE))
+        return answer
+
+    def ask(
+        self, question: Question, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None
+    ) -> Answer:
+        """Answers another question about a frame that on_frame has just answered, without seeing it again.
+
+        On the inference thread. Nothing is remembered of it.
+        """
+        return self._answer(frame, question, on_token, stop)
+
+    def _answer(self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None) -> Answer:
+        rule = self._focus
+        start = self._clock()
+        features = self._engine.see(frame.image) if rule.plain and self._engine.capabilities.features else None
+        seen = self._clock()
+        with self._lock:
+            history, untold, tracks = self._history, self._untold, self._tracks.get(question.id)
+        now = self._remembered(frame, features)
+        suspended = tracks is not None and self._changed(tracks.keyframe, now)
+        exchanges, asked, turns = self._prompted(_told(history, untold, suspended), question, frame.stamp)
+        focus = None if tracks is None or suspended else self._focused(frame, question, tracks, now, rule)
+        views = compose(frame.image, focus, rule)
+        focused = self._clock()
+        completion = self._engine.complete(
+            Prompt(
+                history=exchanges,
+                images=views.images,
+                question=f"{asked}\n{views.note}" if views.note else asked,
+                pixel_share=views.pixel_share,
+                focus=None if focus is None else focus.grid,
+                beta=rule.beta if "attention" in rule.modes else 0.0,
+                keep=rule.keep if "prune" in rule.modes else 1.0,
+            ),
+            on_token,
+            stop,
+        )
+        end = self._clock()
         return Answer(
             stamp=frame.stamp,
             question=question,
             text=completion.text,
             confidence=completion.confidence,
-            inference_time=inference_time,
-            first_token_time=completion.first_token_time,
+            inference_time=end - focused + seen - start,
+            first_token_time=completion.first_token_time + seen - start,
             context=next((turn for turn in reversed(turns) if turn.source is Source.CLOUD), None),
             focus=focus,
-            focus_mode=focus_rule.mode if focus is not None else "none",
+            focus_mode=rule.mode if focus is not None else "none",
+            focus_time=focused - seen,
+            timings=completion.timings,
         )
 
-    def _focused(self, frame: Frame, question: Question, context: CloudContext | None, rule: Focus) -> FocusMap | None:
-        if context is None or context.question_id != question.id or rule.mode == "none":
+    def _remembered(self, frame: Frame, features: NDArray[np.float32] | None) -> Glimpse:
+        newest = self._memory.newest
+        if newest is not None and newest.stamp == frame.stamp:
+            return newest
+        now = glimpse(frame.stamp, frame.image, features)
+        self._memory.add(now)
+        return now
+
+    def _prompted(
+        self, history: History, question: Question, now: int
+    ) -> tuple[tuple[Exchange, ...], str, tuple[Turn, ...]]:
+        """What is told before the image, what is asked after it, and the turns that it is made of."""
+        rule = self._replacement
+        turns = history.prompt_turns(question, now, rule, self._count_tokens)
+        return *worded(turns, question.text, now, rule.provenance), turns
+
+    def _focused(self, frame: Frame, question: Question, tracks: Tracks, now: Glimpse, rule: Focus) -> FocusMap | None:
+        if not rule.modes:
             return None
-        regions = carried(context, frame.stamp, frame.width, frame.height, rule)
+        if tracks.stamp < now.stamp:
+            missed = self._memory.since(tracks.stamp)[:-1]
+            steps = *missed[:: max(1, len(missed) // _MOST_STEPS)], now
+            tracks = _up_to_now(tracks, self._memory.at(tracks.stamp), steps, rule.carry)
+            with self._lock:
+                held = self._tracks.get(question.id)
+                if held is not None and held.keyframe_stamp == tracks.keyframe_stamp:
+                    self._tracks[question.id] = tracks
+        carried = regions(tracks, frame.stamp, frame.width, frame.height, rule)
         grid = self._engine.grid(frame.width, frame.height)
-        return focus_map(regions, context.stamp, frame.width, frame.height, grid, rule)
+        return focus_map(carried, tracks.keyframe_stamp, frame.width, frame.height, grid, rule)
+
+
+def _up_to_now(tracks: Tracks, previous: Glimpse | None, seen: Sequence[Glimpse], method: str) -> Tracks:
+    for glimpsed in seen:
+        tracks, previous = advance(tracks, previous, glimpsed, method), glimpsed
+    return tracks
+
+
+def _told(history: History, untold: frozenset[tuple[int, int]], suspended: bool) -> History:
+    """The history without the cloud's words that are not taken in yet, or without any while the scene has changed."""
+    if not untold and not suspended:
+        return history
+    turns = tuple(
+        turn
+        for turn in history.turns
+        if turn.source is Source.EDGE or not (suspended or (turn.question.id, turn.stamp) in untold)
+    )
+    return replace(history, turns=turns)

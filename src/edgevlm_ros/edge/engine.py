@@ -43,7 +43,7 @@ class Prompt:
     history: told before the images, oldest first. images: (H, W, 3) uint8 RGB, the frame and then a second view of it
     if there is one. pixel_share: pixels that each of them may take, over those of a whole frame; 1 leaves them alone.
     focus: (rows, cols) float32 in 0..1 over the frame, see Engine.grid. beta: strength of the attention bias along it;
-    0 leaves the attention alone. keep: share of the frame's visual tokens that the decoder sees, chosen by it; 1 is all.
+    0 leaves the attention alone. keep: share of the frame's visual tokens that the decoder sees, chosen by it.
     """
 
     history: tuple[Exchange, ...]

@@ -60,6 +60,11 @@ def to_answer_msg(answer: Answer, header: Header, model: str, frame_age: float) 
         frame_age=frame_age,
         inference_time=answer.inference_time,
         first_token_time=answer.first_token_time,
+        prepare_time=answer.timings.prepare,
+        vision_time=answer.timings.vision,
+        prefill_time=answer.timings.prefill,
+        decode_time=answer.timings.decode,
+        focus_time=answer.focus_time,
         focus_mode=answer.focus_mode,
     )
     if answer.context is not None:

@@ -24,7 +24,10 @@ from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_msgs.srv import SetQuestion
 from edgevlm_ros import overlay
 from edgevlm_ros.assets import model_path
-from edgevlm_ros.edge.qwen import QUANTIZATIONS, QwenEngine, QwenSettings
+from edgevlm_ros.edge.engine import Engine, EngineError
+from edgevlm_ros.edge.loading import QUANTIZATIONS, EngineSettings, load_engine
+from edgevlm_ros.edge.preset import load_preset
+from edgevlm_ros.edge.served import ServedEngine, ServedSettings
 from edgevlm_ros.images import ImageError, to_image, to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, Health, checked_question, percentile
@@ -33,9 +36,11 @@ from edgevlm_ros.nodes.parameters import Parameter, ParameterError
 from edgevlm_ros.nodes.run import run
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.slot import NewestSlot
-from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus
+from edgevlm_ros.transfer.focus import CARRY_MODES, FOCUS_MODES, Focus
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import Answer, Frame, Outcome, Question
+
+_PRESET = -1.0
 
 PARAMETERS = (
     *CAMERA_PARAMETERS,
@@ -43,8 +48,17 @@ PARAMETERS = (
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N."),
     Parameter("quantization", "none", "Weights of the language model, by bitsandbytes.", choices=QUANTIZATIONS),
     Parameter("threads", 0, "CPU threads of torch; 0 leaves the choice to it.", 0, 256),
+    Parameter(
+        "server_url",
+        "",
+        "An OpenAI-compatible server on the robot (such as http://localhost:8080/v1) that runs 'model' "
+        "instead of transformers; empty for none.",
+    ),
+    Parameter("api_key_env", "", "Environment variable that holds that server's key; empty for none."),
+    Parameter("api_key_file", "", "File that holds that server's key; empty for none."),
     Parameter("system_prompt", "", "Told to the model before everything else, if not empty."),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
+    Parameter("prompt_reuse", True, "Whether the text before the image is prefilled once for all frames."),
     Parameter("question", "", "The standing question; empty to wait for one on 'question'.", live=True),
     Parameter("replacement.enabled", True, "Whether cloud answers are told to the model.", live=True),
     Parameter("replacement.max_turns", 1, "Turns of history in the prompt.", 0, 64, live=True),
@@ -56,6 +70,7 @@ PARAMETERS = (
         live=True,
     ),
     Parameter("replacement.own_turns", False, "Whether the edge's own answers are told to it too.", live=True),
+    Parameter("replacement.provenance", True, "Whether turns say who spoke and how long ago.", live=True),
     Parameter(
         "replacement.max_context_age",
         15.0,
@@ -65,13 +80,55 @@ PARAMETERS = (
         live=True,
     ),
     Parameter("replacement.max_tokens", 64, "Longest cloud answer told, in tokens.", 1, 4096, live=True),
-    Parameter("focus.mode", "crop", "How regions steer the model's eyes.", choices=FOCUS_MODES, live=True),
-    Parameter("focus.beta", 1.0, "Strength of the attention bias.", 0.0, 10.0, live=True),
-    Parameter("focus.layers", "all", "Decoder layers to steer: 'all' or indices such as '2,3'."),
+    Parameter("replacement.max_history_tokens", 1024, "All turns in the prompt together.", 0, 65536, live=True),
+    Parameter(
+        "replacement.min_similarity",
+        Replacement().min_similarity,
+        "Below it the scene has changed and the context is suspended; 0 never suspends.",
+        0.0,
+        1.0,
+        live=True,
+    ),
+    Parameter(
+        "focus.mode",
+        "crop",
+        f"How regions steer the model's eyes: none, or some of {', '.join(FOCUS_MODES)}, joined by +.",
+        live=True,
+    ),
+    Parameter(
+        "focus.beta",
+        _PRESET,
+        "attention: strength of the bias; -1 takes the value that 'edgevlm calibrate' found for the model.",
+        -1.0,
+        10.0,
+        live=True,
+    ),
+    Parameter("focus.layers", "all", "attention: decoder layers to steer, 'all' or indices such as '2,3'."),
+    Parameter("focus.keep", 0.5, "prune: share of the frame's visual tokens that stay.", 0.01, 1.0, live=True),
+    Parameter("focus.dim", 0.35, "overlay: brightness left outside the regions.", 0.0, 1.0, live=True),
+    Parameter(
+        "focus.crop_margin", 1.4, "crop: size of the second view over that of the regions.", 1.0, 10.0, live=True
+    ),
+    Parameter(
+        "focus.crop_min_fraction", 0.3, "crop: smallest second view, of the frame's width.", 0.01, 1.0, live=True
+    ),
+    Parameter(
+        "focus.pixel_budget",
+        2.0,
+        "crop: pixels of both views together over those of a whole frame; 2 shows each in full.",
+        0.05,
+        2.0,
+        live=True,
+    ),
+    Parameter(
+        "focus.carry",
+        Focus().carry,
+        "How regions follow the scene from the keyframe to the frame.",
+        choices=CARRY_MODES,
+        live=True,
+    ),
     Parameter("focus.half_life", 4.0, "Seconds in which the confidence in a region halves.", 0.01, 3600.0, live=True),
     Parameter("focus.min_confidence", 0.2, "A region below it is forgotten.", 0.0, 1.0, live=True),
-    Parameter("focus.crop_margin", 1.4, "Size of the second view over that of the regions.", 1.0, 10.0, live=True),
-    Parameter("focus.crop_min_fraction", 0.3, "Smallest second view, of the frame's width.", 0.01, 1.0, live=True),
 )
 
 
@@ -87,7 +144,7 @@ class _Counters:
     """What the node has seen and done since it was activated; see Metrics.msg."""
 
     def __init__(self) -> None:
-        self.seen = self.answered = self.dropped = self.bad = self.applied = self.ignored = 0
+        self.seen = self.answered = self.dropped = self.bad = self.applied = self.ignored = self.suspended = 0
         self.inference: deque[float] = deque(maxlen=100)
         self.overhead: deque[float] = deque(maxlen=100)
 
@@ -107,12 +164,10 @@ class EdgeNode(CameraNode):
 
     def _configure(self) -> None:
         started = time.monotonic()
-        settings = self._engine_settings()
         if self._settings["question"]:
             checked_question(self._settings["question"])
-        self.get_logger().info(f"loading {settings.model}")
-        engine = QwenEngine(settings)
-        self._pipeline = Pipeline(engine, Question(""), self._replacement(), self._focus())
+        engine = self._engine()
+        self._pipeline = Pipeline(engine, Question(""), self._replacement(), self._focus(), background=True)
         self.get_logger().info(f"{engine.name} is ready after {time.monotonic() - started:.1f} s")
         self._answers = self._publisher(AnswerMsg, "answer")
         self._focuses = self._publisher(FocusMsg, "focus")
@@ -142,20 +197,40 @@ class EdgeNode(CameraNode):
             self._inference = None
 
     def _release(self) -> None:
-        self._pipeline = None
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
-    def _engine_settings(self) -> QwenSettings:
+    def _engine(self) -> Engine:
         value = self._settings
-        return QwenSettings(
-            model=model_path(value["model"]),
-            device=value["device"],
-            quantization=value["quantization"],
-            threads=value["threads"],
-            system_prompt=value["system_prompt"],
-            max_new_tokens=value["max_new_tokens"],
-            focus_layers=_layers(value["focus.layers"]),
+        if value["server_url"]:
+            self.get_logger().info(f"connecting to {value['server_url']}")
+            # the default names a bundled model, which no server knows: it serves one of its own
+            asked = "" if value["model"] == "micro_svlm" else value["model"]
+            return ServedEngine(
+                ServedSettings(
+                    value["server_url"],
+                    model=asked,
+                    api_key_env=value["api_key_env"],
+                    api_key_file=value["api_key_file"],
+                    system_prompt=value["system_prompt"],
+                    max_new_tokens=value["max_new_tokens"],
+                )
+            )
+        self.get_logger().info(f"loading {value['model']}")
+        return load_engine(
+            EngineSettings(
+                model=model_path(value["model"]),
+                device=value["device"],
+                quantization=value["quantization"],
+                threads=value["threads"],
+                system_prompt=value["system_prompt"],
+                max_new_tokens=value["max_new_tokens"],
+                focus_layers=_layers(value["focus.layers"]),
+                reuse=value["prompt_reuse"],
+            )
         )
 
     def _replacement(self) -> Replacement:
@@ -165,15 +240,25 @@ class EdgeNode(CameraNode):
             max_turns=value["replacement.max_turns"],
             later_turns=value["replacement.later_turns"],
             own_turns=value["replacement.own_turns"],
+            provenance=value["replacement.provenance"],
             max_context_age=value["replacement.max_context_age"],
             max_tokens=value["replacement.max_tokens"],
+            max_history_tokens=value["replacement.max_history_tokens"],
+            min_similarity=value["replacement.min_similarity"],
         )
 
     def _focus(self) -> Focus:
         value = self._settings
+        beta = value["focus.beta"]
+        if beta < 0:
+            beta = load_preset(value["model"]).beta
         return Focus(
             mode=value["focus.mode"],
-            beta=value["focus.beta"],
+            beta=beta,
+            keep=value["focus.keep"],
+            dim=value["focus.dim"],
+            pixel_budget=value["focus.pixel_budget"],
+            carry=value["focus.carry"],
             half_life=value["focus.half_life"],
             min_confidence=value["focus.min_confidence"],
             crop_margin=value["focus.crop_margin"],
@@ -183,8 +268,11 @@ class EdgeNode(CameraNode):
     def _on_parameters(self) -> None:
         if self._pipeline is None:
             return
+        try:
+            self._pipeline.focus = self._focus()
+        except EngineError as error:
+            raise ParameterError(str(error)) from error
         self._pipeline.replacement = self._replacement()
-        self._pipeline.focus = self._focus()
         asked = self._settings["question"]
         if asked and self._active.is_set() and (self._question is None or asked != self._question.text):
             self._ask(asked)
@@ -215,13 +303,14 @@ class EdgeNode(CameraNode):
     def _on_context(self, message: CloudContextMsg) -> None:
         if self._pipeline is None:
             return
+        outcome = None
         try:
-            applied = self._pipeline.on_context(to_context(message)) is Outcome.APPLIED
+            outcome = self._pipeline.on_context(to_context(message))
         except Exception as error:
-            applied = False
             self.get_logger().error(f"a message on 'context' is not taken: {error}", throttle_duration_sec=5.0)
-        self._counters.applied += applied
-        self._counters.ignored += not applied
+        self._counters.applied += outcome in (Outcome.APPLIED, Outcome.SUSPENDED)
+        self._counters.ignored += outcome not in (Outcome.APPLIED, Outcome.SUSPENDED)
+        self._counters.suspended += outcome is Outcome.SUSPENDED
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -260,7 +349,7 @@ class EdgeNode(CameraNode):
         self._show(frame, answer, message, pipeline.focus.beta)
 
     def _show(self, frame: Frame, answer: Answer, message: AnswerMsg, beta: float) -> None:
-        strength = beta if answer.focus_mode == "attention" else 0.0
+        strength = beta if "attention" in answer.focus_mode else 0.0
         self._publish(self._focuses, to_focus_msg(answer, message.header, strength))
         if answer.focus is not None and self._maps.get_subscription_count():
             self._publish(self._maps, to_image(message.header, answer.focus.grid, "32FC1"))
@@ -269,6 +358,10 @@ class EdgeNode(CameraNode):
             self._publish(self._overlays, to_image(message.header, picture[..., ::-1], "bgr8"))
 
     # -- what people see ---------------------------------------------------------------------------------------------
+
+    @property
+    def _regions_dropped(self) -> int:
+        return 0 if self._pipeline is None else self._pipeline.regions_dropped
 
     def _measured(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
         counters = self._counters
@@ -279,6 +372,8 @@ class EdgeNode(CameraNode):
             frames_bad=counters.bad,
             contexts_applied=counters.applied,
             contexts_ignored=counters.ignored,
+            contexts_suspended=counters.suspended,
+            regions_dropped=self._regions_dropped,
             inference_p50=percentile(counters.inference, 0.5),
             inference_p95=percentile(counters.inference, 0.95),
             overhead_p95=percentile(counters.overhead, 0.95),
@@ -290,6 +385,8 @@ class EdgeNode(CameraNode):
             "frames bad": str(counters.bad),
             "contexts applied": str(counters.applied),
             "contexts ignored": str(counters.ignored),
+            "contexts suspended": str(counters.suspended),
+            "regions dropped": str(self._regions_dropped),
             "inference p95 [ms]": f"{metrics.inference_p95 * 1e3:.0f}",
             "overhead p95 [ms]": f"{metrics.overhead_p95 * 1e3:.1f}",
         }

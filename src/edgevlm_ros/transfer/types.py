@@ -136,6 +136,10 @@ class Timings:
     prefill: float = 0.0
     decode: float = 0.0
 
+    @property
+    def total(self) -> float:
+        return self.prepare + self.vision + self.prefill + self.decode
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:

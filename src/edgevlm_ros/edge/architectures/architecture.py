@@ -83,7 +83,7 @@ class Architecture:
         raise NotImplementedError
 
     def pixels(self, image: Image, share: float = 1.0) -> Pixels:
-        """Prepares a view, on the CPU. share: most pixels that it may take, over those of the processor's own choice."""
+        """Prepares a view. share: most pixels that it may take, over those of the processor's own choice."""
         raise NotImplementedError
 
     def see(self, pixels: Pixels) -> Sight:
@@ -93,9 +93,15 @@ class Architecture:
         return Sight(torch.cat(list(output.pooler_output)), (), pixels)
 
     def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
-        """Positions of a whole prompt, (1, L) or (3, 1, L), for its ids (1, L); one more than their maximum comes next."""
+        """Positions of a prompt, (1, L) or (3, 1, L), from its ids (1, L); one more than their maximum comes next."""
         return torch.arange(ids.shape[1], device=ids.device)[None]
 
     def decoder_inputs(self, deep: tuple[Tensor, ...], visual: Tensor) -> dict[str, Any]:
         """More arguments of the decoder's forward. visual: (1, n) bool, which of its tokens are visual ones."""
         return {}
+
+
+def cells(rows: int, cols: int) -> NDArray[np.float32]:
+    """(rows * cols, 4) boxes of a grid's cells in reading order, x0 y0 x1 y1 in 0..1."""
+    y, x = np.divmod(np.arange(rows * cols), cols)
+    return np.stack([x / cols, y / rows, (x + 1) / cols, (y + 1) / rows], axis=1).astype(np.float32)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and values of a prompt's beginning, computed once and shared by all frames that begin so.
+
+A frame writes its own tokens behind the shared ones and they are forgotten by setting the length back, so that a frame
+copies nothing of a long history. One frame uses a cache at a time.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+_ROOM = 256  # tokens by which a buffer grows beyond what is asked for
+
+
+class BufferedLayer(DynamicLayer):  # type: ignore[misc]
+    """A cache layer that writes into a buffer where the stock one concatenates."""
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self._buffers = (self._room(key_states, 0), self._room(value_states, 0))
+        self._length = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self._length + key_states.shape[-2]
+        if end > self._buffers[0].shape[-2]:
+            keys, values = self._buffers
+            self._buffers = (self._room(keys, end), self._room(values, end))
+            for old, new in zip((keys, values), self._buffers, strict=True):
+                new[..., : self._length, :] = old[..., : self._length, :]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[..., self._length : end, :] = states
+        self.set_length(end)
+        return self.keys, self.values
+
+    def set_length(self, length: int) -> None:
+        """Forgets what comes after so many tokens."""
+        self._length = length
+        self.keys, self.values = (buffer[..., :length, :] for buffer in self._buffers)
+
+    @staticmethod
+    def _room(like: Tensor, tokens: int) -> Tensor:
+        return like.new_empty((*like.shape[:-2], tokens + _ROOM, like.shape[-1]))
+
+
+def new_cache(decoder: Any) -> DynamicCache:
+    """An empty cache for a text decoder."""
+    cache = DynamicCache(config=decoder.config)
+    if can_share(decoder):
+        cache.layers = [BufferedLayer() for _ in cache.layers]
+    return cache
+
+
+def can_share(decoder: Any) -> bool:
+    """Whether the decoder's layers all keep all they have seen: a sliding window cannot be set back."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=decoder.config).layers)
+
+
+class Prefixes:
+    """The last few beginnings, by their token ids."""
+
+    def __init__(self, capacity: int = 3) -> None:
+        self._capacity = capacity
+        self._caches: OrderedDict[tuple[int, ...], DynamicCache] = OrderedDict()
+
+    def __contains__(self, ids: tuple[int, ...]) -> bool:
+        return ids in self._caches
+
+    def put(self, ids: tuple[int, ...], cache: DynamicCache) -> None:
+        """Keeps a cache that holds these tokens and perhaps more behind them."""
+        self._caches[ids] = cache
+        self._caches.move_to_end(ids)
+        while len(self._caches) > self._capacity:
+            self._caches.popitem(last=False)
+
+    def get(self, ids: tuple[int, ...]) -> DynamicCache | None:
+        """The cache that holds these tokens and nothing else, for one frame to write behind them."""
+        cache = self._caches.get(ids)
+        if cache is not None:
+            self._caches.move_to_end(ids)
+            for layer in cache.layers:
+                layer.set_length(len(ids))
+        return cache

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any of the model families in `architectures`, through transformers on the robot's own CPU or GPU.
+
+The prompt is [system][history][image][second view][question]. What stands before the image is prefilled once for each
+history, off the frames' path, and reused by every frame. Decoding is greedy in a loop of our own rather than in
+`generate`, so that tokens stream, an answer can be stopped within one token, and probabilities come for free; the
+tokens are those of `generate`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
+from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
+from edgevlm_ros.edge.steering import attention_bias
+from edgevlm_ros.edge.turns import Turns
+from edgevlm_ros.transfer.conversation import Exchange
+from edgevlm_ros.transfer.focus import FOCUS_MODES
+from edgevlm_ros.transfer.pruning import kept, sampled
+from edgevlm_ros.transfer.types import Image, Timings
+
+# A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most.
+_SLICE_SHARE = 0.08
+_REMEMBERED_VIEWS = 4
+_REMEMBERED_HISTORIES = 8
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """A view that has been seen, and the time that it took, until it has been told in a completion's timings."""
+
+    image: Image
+    share: float
+    sight: Sight
+    prepare: float
+    vision: float
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """A prompt as the decoder takes it: a beginning of text, then the views and what follows them.
+
+    beginning: token ids before the first view. ids: (1, L) of the rest, every visual token in it. positions: (1, L) or
+    (3, 1, L). kept: (K,) ascending indices into the rest of the tokens that the decoder sees.
+    """
+
+    beginning: tuple[int, ...]
+    ids: Tensor
+    positions: Tensor
+    kept: Tensor
+    sights: tuple[Sight, ...]
+
+
+class TransformersEngine:
+    """A loaded model; see edge.engine.Engine.
+
+    focus_layers: indices of the decoder layers that attention focus steers; empty for all. reuse: whether the text
+    before the image is prefilled ahead.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        name: str,
+        system_prompt: str = "",
+        max_new_tokens: int = 32,
+        focus_layers: tuple[int, ...] = (),
+        reuse: bool = True,
+    ) -> None:
+        self.architecture = architecture
+        self._name = name
+        self._system_prompt = system_prompt
+        self._max_new_tokens = max_new_tokens
+        self._model = architecture.model
+        self._decoder = architecture.decoder
+        self._tokenizer = architecture.processor.tokenizer
+        self._device = self._model.device
+        layers = self._decoder.layers
+        chosen = focus_layers or tuple(range(len(layers)))
+        if not all(0 <= index < len(layers) for index in chosen):
+            raise EngineError(f"focus layers {list(chosen)} are not all in 0..{len(layers) - 1} of {name}")
+        self._attentions = [layers[index].self_attn for index in chosen]
+        self._capabilities = Capabilities(
+            frozenset(FOCUS_MODES), reuse and can_share(self._decoder), True, architecture.resolution
+        )
+        self._ends = _end_tokens(self._model, self._tokenizer)
+        markup = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
+        self._markup = sorted(markup, key=len, reverse=True)
+        self._turns = Turns()
+        self._prefixes = Prefixes()
+        self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
+        self._slice = 32  # tokens; adapts to the frames' time
+        self._frame_time = 0.0
+        self._beginning = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_beginning)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        return self.architecture.grid(width, height)
+
+    def count_tokens(self, text: str) -> int:
+        # the backend's encode changes no state, so any thread may count while another one tokenises
+        return len(self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+    @torch.inference_mode()
+    def see(self, image: Image) -> NDArray[np.float32] | None:
+        with self._turns.frame(ends=False):
+            sight = self._see(image, 1.0).sight
+        rows, cols = self.grid(image.shape[1], image.shape[0])
+        tokens = _finest(sight.pixels, rows, cols)
+        features: NDArray[np.float32] = sight.features.float().cpu().numpy()
+        return features[tokens].reshape(rows, cols, -1)
+
+    # -- the prompt's beginning --------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def prepare(self, history: Sequence[Exchange]) -> None:
+        if not self._capabilities.reuse:
+            return
+        ids = self._beginning(tuple(history))
+        if not ids or ids in self._prefixes:
+            return
+        tensor = torch.tensor([ids], device=self._device)
+        positions = self.architecture.positions(tensor, ())
+        cache, done = new_cache(self._decoder), 0
+        while done < len(ids):
+            with self._turns.slice():
+                start = time.monotonic()
+                end = min(len(ids), done + self._slice)
+                self._forward(self._embed(tensor[:, done:end]), positions[..., done:end], cache)
+                self._synchronise()
+                self._adapt_slice(time.monotonic() - start)
+            done = end
+        with self._turns.slice():
+            self._prefixes.put(ids, cache)
+
+    def prepared(self, history: Sequence[Exchange]) -> bool:
+        ids = self._beginning(tuple(history)) if self._capabilities.reuse else ()
+        return not ids or ids in self._prefixes
+
+    def _tokenised_beginning(self, history: tuple[Exchange, ...]) -> tuple[int, ...]:
+        """The token ids before the first view, whatever the view and the question.
+
+        An image token is a token of its own, so what stands before it is tokenised as if it stood alone.
+        """
+        text = self._rendered(history, 1, "")[0]
+        ids = self._tokenizer(text + self.architecture.image_token)["input_ids"]
+        return tuple(ids[: ids.index(self.architecture.image_token_id)])
+
+    def _adapt_slice(self, elapsed: float) -> None:
+        if self._frame_time:
+            wanted = self._slice * _SLICE_SHARE * self._frame_time / max(elapsed, 1e-6)
+            self._slice = int(min(max(wanted, self._slice / 2, 8), self._slice * 2, 1024))
+
+    # -- one answer --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
+        with self._turns.frame():
+            start = time.monotonic()
+            layout, seeing = self.layout(prompt)
+            prepared = time.monotonic()
+            with self._steering(prompt, layout):
+                logits, cache, reused = self._prefill(layout)
+                self._synchronise()
+                first = time.monotonic()
+                tokens, confidence = self._decode(logits, layout, cache, on_token, stop)
+            end = time.monotonic()
+        timings = replace(seeing, prefill=first - prepared, decode=end - first)
+        self._frame_time = timings.total
+        return Completion(
+            text=self._tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+            confidence=confidence,
+            first_token_time=first - start,
+            timings=timings,
+            tokens=tuple(tokens),
+            prompt_tokens=len(layout.beginning) + len(layout.kept),
+            visual_tokens=int((layout.ids[0, layout.kept] == self.architecture.image_token_id).sum()),
+            reused_tokens=reused,
+        )
+
+    def layout(self, prompt: Prompt) -> tuple[Layout, Timings]:
+        """Sees what has not been seen, and lays the prompt out; what was seen ahead of it is in its timings too."""
+        seen = [self._see(image, prompt.pixel_share) for image in prompt.images]
+        start = time.monotonic()
+        preparing = sum(view.prepare for view in seen if not view.told)
+        seeing = sum(view.vision for view in seen if not view.told)
+        for view in seen:
+            view.told = True
+        sights = tuple(view.sight for view in seen)
+        _, *rest = self._rendered((), len(sights), prompt.question)
+        text = "".join(sight.pixels.placeholder + words for sight, words in zip(sights, rest, strict=True))
+        ids = torch.tensor([self._tokenizer(text, add_special_tokens=False)["input_ids"]], device=self._device)
+        visual = torch.nonzero(ids[0] == self.architecture.image_token_id).flatten()
+        if len(visual) != sum(len(sight.features) for sight in sights):
+            raise EngineError(f"{self._name}: the prompt has {len(visual)} visual tokens, its views have others")
+        beginning = self._beginning(prompt.history)
+        stay = torch.ones(ids.shape[1], dtype=torch.bool, device=self._device)
+        if prompt.focus is not None and prompt.keep < 1.0:
+            boxes = sights[0].pixels.boxes
+            chosen = kept(sampled(prompt.focus, boxes), prompt.keep)
+            frame = visual[: len(boxes)]
+            stay[frame] = False
+            stay[frame[torch.from_numpy(chosen).to(self._device)]] = True
+        positions = self.architecture.positions(ids, sights) + len(beginning)
+        layout = Layout(beginning, ids, positions, torch.nonzero(stay).flatten(), sights)
+        return layout, Timings(preparing + time.monotonic() - start, seeing)
+
+    def logits(self, prompt: Prompt) -> Tensor:
+        """The logits of the first token, (vocabulary,), exactly as `complete` computes them."""
+        with torch.inference_mode(), self._turns.frame():
+            layout, _ = self.layout(prompt)
+            with self._steering(prompt, layout):
+                return self._prefill(layout)[0]
+
+    def _see(self, image: Image, share: float) -> _Seen:
+        for view in self._seen:
+            if view.image is image and view.share == share:
+                return view
+        start = time.monotonic()
+        pixels = self.architecture.pixels(image, share)
+        prepared = time.monotonic()
+        sight = self.architecture.see(pixels)
+        self._synchronise()
+        view = _Seen(image, share, sight, prepared - start, time.monotonic() - prepared)
+        self._seen.append(view)
+        return view
+
+    def _rendered(self, history: tuple[Exchange, ...], views: int, question: str) -> list[str]:
+        """The prompt in the model's own chat template, cut where the views stand."""
+        messages: list[dict[str, Any]] = []
+        if self._system_prompt:
+            messages.append({"role": "system", "content": [_words(self._system_prompt)]})
+        for exchange in history:
+            messages.append({"role": "user", "content": [_words(self._plain(exchange.asked))]})
+            messages.append({"role": "assistant", "content": [_words(self._plain(exchange.said))]})
+        images: list[dict[str, Any]] = [{"type": "image"}] * views
+        messages.append({"role": "user", "content": [*images, _words(self._plain(question))]})
+        template = self.architecture.processor.apply_chat_template
+        text = str(template(messages, tokenize=False, add_generation_prompt=True))
+        parts = text.split(self.architecture.image_token)
+        if len(parts) != views + 1:
+            raise EngineError(f"{self._name}: its chat template shows {len(parts) - 1} of {views} images")
+        return parts
+
+    def _plain(self, text: str) -> str:
+        """The text without the tokenizer's control tokens: words from outside can never open or close a turn."""
+        while any(token in text for token in self._markup):
+            for token in self._markup:
+                text = text.replace(token, " ")
+        return text
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return torch.as_tensor(self._decoder.get_input_embeddings()(ids))
+
+    def _forward(self, embedded: Tensor, positions: Tensor, cache: Any, **more: Any) -> Tensor:
+        """The decoder's last hidden states."""
+        output = self._decoder(
+            inputs_embeds=embedded, position_ids=positions, past_key_values=cache, use_cache=True, **more
+        )
+        return torch.as_tensor(output.last_hidden_state)
+
+    def _prefill(self, layout: Layout) -> tuple[Tensor, Any, int]:
+        """Logits of the first token, the cache behind the prompt, and how many tokens had been there."""
+        beginning = layout.beginning
+        share = bool(beginning) and self._capabilities.reuse
+        cache = self._prefixes.get(beginning) if share else None
+        reused = 0 if cache is None else len(beginning)
+        tokens = layout.ids[:, layout.kept]
+        positions = layout.positions[..., layout.kept]
+        visual = tokens == self.architecture.image_token_id
+        embedded, deep = self._shown(self._embed(tokens), visual, layout)
+        if cache is None:
+            cache = new_cache(self._decoder)
+        if beginning and not reused:
+            before = torch.tensor([beginning], dtype=torch.long, device=self._device)
+            embedded = torch.cat([self._embed(before), embedded], dim=1)
+            positions = torch.cat([self.architecture.positions(before, ()), positions], dim=-1)
+            visual = torch.cat([torch.zeros_like(before, dtype=torch.bool), visual], dim=1)
+        hidden = self._forward(embedded, positions, cache, **self.architecture.decoder_inputs(deep, visual))
+        if share and not reused:
+            self._prefixes.put(beginning, cache)
+        return self._model.lm_head(hidden[0, -1]), cache, reused
+
+    def _shown(self, embedded: Tensor, visual: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The embeddings with the views' features in place, and the deep features of the same tokens."""
+        is_visual = layout.ids[0] == self.architecture.image_token_id
+        # the number of each token among the visual ones
+        number = (torch.cumsum(is_visual, 0) - 1)[layout.kept]
+        rows = number[is_visual[layout.kept]]
+        features = torch.cat([sight.features for sight in layout.sights])[rows]
+        deep = tuple(torch.cat(parts)[rows] for parts in zip(*(sight.deep for sight in layout.sights), strict=True))
+        return embedded.masked_scatter(visual[..., None], features.to(embedded.dtype)), deep
+
+    def _steering(self, prompt: Prompt, layout: Layout) -> AbstractContextManager[None]:
+        """The attention bias that the prompt asks for; nothing at all where it would change nothing."""
+        if prompt.focus is None or prompt.beta == 0.0 or not prompt.focus.any():
+            return nullcontext()
+        visual = torch.nonzero(layout.ids[0] == self.architecture.image_token_id).flatten()
+        before = len(layout.beginning)
+        weights = torch.from_numpy(sampled(prompt.focus, layout.sights[0].pixels.boxes)).to(self._device)
+        bias = torch.zeros(layout.ids.shape[1], device=self._device)
+        bias[visual[: len(weights)]] = prompt.beta * weights
+        bias = torch.cat([bias.new_zeros(before), bias[layout.kept]])
+        first_query = before + int((layout.kept <= visual[-1]).sum())
+        return attention_bias(self._attentions, bias, first_query)
+
+    def _decode(
+        self, logits: Tensor, layout: Layout, cache: Any, on_token: OnToken | None, stop: Stop | None
+    ) -> tuple[list[int], float]:
+        """The answer's tokens, and the geometric mean of the probabilities of all that were chosen."""
+        tokens: list[int] = []
+        position = layout.positions.amax() + 1
+        shape = (*layout.positions.shape[:-1], 1)
+        log_probability, scored, told = 0.0, 0, ""
+        while True:
+            scores = torch.log_softmax(logits.float(), -1)
+            token = int(scores.argmax())
+            log_probability += float(scores[token])
+            scored += 1
+            if token in self._ends:
+                break
+            tokens.append(token)
+            if on_token is not None:
+                text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+                if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
+                    on_token(text[len(told) :])
+                    told = text
+            if len(tokens) >= self._max_new_tokens or (stop is not None and stop()):
+                break
+            step = torch.tensor([[token]], device=self._device)
+            hidden = self._forward(self._embed(step), (position + len(tokens) - 1).expand(shape), cache)
+            logits = self._model.lm_head(hidden[0, -1])
+        return tokens, float(np.exp(log_probability / scored))
+
+    def _synchronise(self) -> None:
+        """Waits for the GPU, so that times are those of the work."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _words(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def _finest(pixels: Pixels, rows: int, cols: int) -> NDArray[np.intp]:
+    """For each cell of a grid over the view the visual token that sees its centre most closely."""
+    if len(pixels.boxes) == rows * cols:
+        return np.arange(rows * cols)
+    x = ((np.arange(cols) + 0.5) / cols)[None, :, None]
+    y = ((np.arange(rows) + 0.5) / rows)[:, None, None]
+    x0, y0, x1, y1 = pixels.boxes.T
+    outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)
+    return np.argmin((x1 - x0) * (y1 - y0) + 10.0 * outside, axis=-1).ravel()
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    return frozenset(int(token) for token in (*ends, tokenizer.eos_token_id) if token is not None)
