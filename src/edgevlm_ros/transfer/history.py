@@ -45,7 +45,7 @@ class Replacement:
     max_tokens: int = 64
     max_history_tokens: int = 1024
     provenance: bool = True
-    min_similarity: float = 0.5
+    min_similarity: float = 0.75
 
 
 @dataclass(frozen=True, slots=True)
