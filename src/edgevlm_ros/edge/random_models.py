@@ -317,10 +317,13 @@ def _tiny_idefics3() -> _Design:
     return _idefics(Idefics3Config, images, _TINY_TEXT, _TINY_TILE, scale_factor=2, tiny=True)
 
 
-def _smolvlm_256m(longest_edge: int = 512, tiles: bool = False) -> _Design:
-    """One tile of 512 x 512 pixels as it comes: a robot wants one view of 64 tokens, not a mosaic of them."""
+def _smolvlm_256m(tiles: bool = False) -> _Design:
+    """One tile of 512 x 512 pixels, 64 tokens: a robot wants a view, not a mosaic. With tiles 2 x 2 and the whole."""
     images = SmolVLMImageProcessorPil(
-        size={"longest_edge": longest_edge}, max_image_size={"longest_edge": 512}, do_image_splitting=tiles
+        size={"longest_edge": 1024},
+        max_image_size={"longest_edge": 512},
+        do_resize=tiles,
+        do_image_splitting=tiles,
     )
     text = {
         "vocab_size": 49280,
@@ -345,7 +348,7 @@ def _smolvlm_256m(longest_edge: int = 512, tiles: bool = False) -> _Design:
 
 
 def _smolvlm_256m_tiles() -> _Design:
-    return _smolvlm_256m(longest_edge=1024, tiles=True)
+    return _smolvlm_256m(tiles=True)
 
 
 def _tiny_llava() -> _Design:
