@@ -21,7 +21,8 @@ class EngineSettings:
 
     model: a folder or a hub id. device: auto, cpu, cuda, cuda:1, ... quantization: see QUANTIZATIONS. threads: CPU
     threads of torch, 0 for its own choice. system_prompt: told before the history, if not empty. focus_layers: indices
-    of the decoder layers that attention focus steers; empty for all. reuse: see TransformersEngine.
+    of the decoder layers that attention focus steers; empty for all. reuse: see TransformersEngine. image_splitting:
+    whether families that can cut a view into many tiles do, at many times the cost.
     """
 
     model: str
@@ -32,6 +33,7 @@ class EngineSettings:
     max_new_tokens: int = 32
     focus_layers: tuple[int, ...] = ()
     reuse: bool = True
+    image_splitting: bool = False
 
 
 def load_engine(settings: EngineSettings) -> TransformersEngine:
@@ -66,7 +68,10 @@ def _architecture(settings: EngineSettings, device: torch.device) -> Architectur
         use_safetensors=True,
         quantization_config=_quantization(settings.quantization, device, family),
     ).eval()
-    return family(model, family.load_processor(settings.model))
+    processor = family.load_processor(settings.model)
+    if hasattr(processor.image_processor, "do_image_splitting"):
+        processor.image_processor.do_image_splitting = settings.image_splitting
+    return family(model, processor)
 
 
 def _device(name: str) -> torch.device:

@@ -7,6 +7,7 @@ history, off the frames' path, and reused by every frame. Decoding is greedy in 
 tokens are those of `generate`.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from edgevlm_ros.transfer.types import Image, Timings
 
 # A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most.
 _SLICE_SHARE = 0.08
+# Some families' templates mark who speaks with plain words.
+_SPEAKER = re.compile(r"\b(system|user|assistant)\s*:", re.IGNORECASE)
 _REMEMBERED_VIEWS = 4
 _REMEMBERED_HISTORIES = 8
 
@@ -262,7 +265,8 @@ class TransformersEngine:
         return parts
 
     def _plain(self, text: str) -> str:
-        """The text without the tokenizer's control tokens: words from outside can never open or close a turn."""
+        """The text without control tokens and speakers' names: words from outside can never open or close a turn."""
+        text = _SPEAKER.sub(r"\1 ", text)
         while any(token in text for token in self._markup):
             for token in self._markup:
                 text = text.replace(token, " ")
@@ -349,6 +353,8 @@ class TransformersEngine:
             step = torch.tensor([[token]], device=self._device)
             hidden = self._forward(self._embed(step), (position + len(tokens) - 1).expand(shape), cache)
             logits = self._model.lm_head(hidden[0, -1])
+        if on_token is not None and (rest := self._tokenizer.decode(tokens, skip_special_tokens=True)[len(told) :]):
+            on_token(rest)
         return tokens, float(np.exp(log_probability / scored))
 
     def _synchronise(self) -> None:

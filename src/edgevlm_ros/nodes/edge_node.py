@@ -59,6 +59,7 @@ PARAMETERS = (
     Parameter("system_prompt", "", "Told to the model before everything else, if not empty."),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
     Parameter("prompt_reuse", True, "Whether the text before the image is prefilled once for all frames."),
+    Parameter("image_splitting", False, "SmolVLM, Idefics3: cut a frame into many tiles; finer, many times slower."),
     Parameter("question", "", "The standing question; empty to wait for one on 'question'.", live=True),
     Parameter("replacement.enabled", True, "Whether cloud answers are told to the model.", live=True),
     Parameter("replacement.max_turns", 1, "Turns of history in the prompt.", 0, 64, live=True),
@@ -230,6 +231,7 @@ class EdgeNode(CameraNode):
                 max_new_tokens=value["max_new_tokens"],
                 focus_layers=_layers(value["focus.layers"]),
                 reuse=value["prompt_reuse"],
+                image_splitting=value["image_splitting"],
             )
         )
 

@@ -53,7 +53,7 @@ class Architecture:
 
     model_types: ClassVar[tuple[str, ...]]
     full_precision: ClassVar[tuple[str, ...]]
-    resolution: ClassVar[bool] = False
+    resolution: bool = False
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model = model

@@ -29,7 +29,7 @@ class Qwen25VL(Architecture):
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
     # plain "visual" matches nothing in transformers 5
     full_precision: ClassVar[tuple[str, ...]] = ("model.visual", "lm_head")
-    resolution: ClassVar[bool] = True
+    resolution = True
 
     @staticmethod
     def load_processor(name: str) -> Any:
