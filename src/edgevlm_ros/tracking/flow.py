@@ -29,8 +29,8 @@ def flowed(
 
     before, now: (h, w) uint8. A box that could not be followed stays where it was.
     """
-    if not len(boxes) or before.shape != now.shape:
-        return boxes, np.zeros(len(boxes), bool)
+    if not len(boxes):
+        return boxes, np.zeros(0, bool)
     size = np.array([now.shape[1], now.shape[0]], np.float64)
     points = _grid(boxes) * size
     flat = points.reshape(-1, 1, 2).astype(np.float32)

@@ -63,6 +63,11 @@ def similarity(one: Glimpse, other: Glimpse) -> float:
     return min(float(one.colours.astype(np.float32) @ other.colours.astype(np.float32)), 1.0)
 
 
+def comparable(one: Glimpse, other: Glimpse) -> bool:
+    """Whether their patches can be matched."""
+    return one.source == other.source and one.patches.shape == other.patches.shape
+
+
 def _shrunk(image: Image, width: int, height: int) -> Image:
     while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:  # halving is several times quicker than 1 : 4
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)

@@ -10,13 +10,11 @@ _SHARPNESS = 20.0  # of the weights around the best match, on cosines
 def matched(
     then: NDArray[np.float16], now: NDArray[np.float16], boxes: NDArray[np.float64], radius: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The boxes (n, 4) where their patches are found now, x0 y0 x1 y1 in 0..1, and how well they match (n,) in 0..1.
+    """The boxes (n, 4) where their patches are found now, x0 y0 x1 y1 in 0..1, and the cosine there (n,).
 
-    then, now: (rows, cols, D), rows of unit length. radius: how far to look, in 0..1 of the frame.
+    then, now: (rows, cols, D), rows of unit length, of the same shape. radius: how far to look, in 0..1 of the frame.
     """
-    moved, quality = boxes.copy(), np.zeros(len(boxes))
-    if then.shape != now.shape:
-        return moved, quality
+    moved, cosines = boxes.copy(), np.zeros(len(boxes))
     rows, cols, _ = now.shape
     then, now = then.astype(np.float32), now.astype(np.float32)
     down, across = max(1, round(radius * rows)), max(1, round(radius * cols))
@@ -31,8 +29,8 @@ def matched(
         dy, dx = _centroid(score)
         shift = np.array([(dx - across) / cols, (dy - down) / rows])
         moved[i] += np.tile(shift, 2)
-        quality[i] = min(max(float(score.max()), 0.0), 1.0)
-    return moved, quality
+        cosines[i] = score.max()
+    return moved, cosines
 
 
 def _span(start: float, stop: float, cells: int) -> tuple[int, int]:

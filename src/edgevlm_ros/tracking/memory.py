@@ -12,7 +12,8 @@ _MOST = 600
 class Memory:
     """Glimpses in order of their stamps, from any thread.
 
-    horizon_s: seconds that are remembered; may be assigned at any time. Frames that come faster than 600 in that time are thinned out.
+    horizon_s: seconds that are remembered; may be assigned at any time. Frames that come faster than 600 in that time
+    are thinned out.
     """
 
     def __init__(self, horizon_s: float) -> None:

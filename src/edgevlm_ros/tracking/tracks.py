@@ -13,22 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevlm_ros.tracking.flow import flowed
-from edgevlm_ros.tracking.glimpse import Glimpse
+from edgevlm_ros.tracking.glimpse import Glimpse, comparable
 from edgevlm_ros.tracking.matching import matched
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.geometry import clamp
 from edgevlm_ros.transfer.types import CloudContext, Region
 
 _SPEED = 0.15  # of the frame, each second: how far things get
-_SIDE = 12
+_SIDE = 12  # of what is compared of a box, pixels
+# Likeness below which a region is elsewhere and above which it is there, by what was compared; of regions halfway in
+# between, about half are on their object. python -m edgevlm_ros.evaluation.carrying bags/demo, 2026-11-22.
+_SURE = {"flow": (0.1, 0.5), "image": (0.2, 0.7), "engine": (0.5, 0.9)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracks:
     """The regions of one context on the frame of stamp `stamp`.
 
-    regions: as they were on the keyframe, whose stamp is `keyframe_stamp`. boxes: (n, 4) float64, where they are now,
-    x0 y0 x1 y1 in 0..1 of the frame. quality: (n,) in 0..1, how much they still look like then.
+    regions: as they were on the keyframe, whose stamp is `keyframe_stamp`. origins, boxes: (n, 4) float64, where they
+    were then and where they are now, x0 y0 x1 y1 in 0..1 of the frame. quality: (n,) in 0..1, how sure it is that they
+    still are on what they were on.
     """
 
     stamp: int
@@ -51,31 +55,37 @@ def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
 def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str) -> Tracks:
     """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
 
-    previous: the frame that they are on, for flow. What cannot be followed stays where it is.
+    previous: the frame that they are on, for flow. What cannot be followed stays where it is, and is trusted again once
+    its likeness is seen there. Without what a method needs, the regions stay, as trusted as they were.
     """
     keyframe = tracks.keyframe
     if now.stamp <= tracks.stamp:
         return tracks
     tracks = replace(tracks, stamp=now.stamp)
-    if not tracks.regions or keyframe is None or method == "none":
+    if not tracks.regions or keyframe is None:
         return tracks
-    if method == "features":
-        radius = _SPEED * (now.stamp - tracks.keyframe_stamp) * 1e-9
-        boxes, quality = matched(keyframe.patches, now.patches, tracks.origins, min(radius, 1.0))
-        return replace(tracks, boxes=boxes, quality=quality)
-    if previous is None:
-        return tracks
-    boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
-    quality = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
-    return replace(tracks, boxes=boxes, quality=quality)
+    if method == "flow" and previous is not None and previous.gray.shape == now.gray.shape == keyframe.gray.shape:
+        boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
+        alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
+        return replace(tracks, boxes=boxes, quality=_trust(alike, "flow"))
+    if method == "features" and comparable(keyframe, now):
+        radius = min(_SPEED * (now.stamp - tracks.keyframe_stamp) * 1e-9, 1.0)
+        boxes, alike = matched(keyframe.patches, now.patches, tracks.origins, radius)
+        return replace(tracks, boxes=boxes, quality=_trust(alike, now.source))
+    return tracks
+
+
+def _trust(alike: NDArray[np.float64], compared: str) -> NDArray[np.float64]:
+    elsewhere, there = _SURE[compared]
+    return np.clip((alike - elsewhere) / (there - elsewhere), 0.0, 1.0)
 
 
 def likeness(
     then: NDArray[np.uint8], origins: NDArray[np.float64], now: NDArray[np.uint8], boxes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Correlation of what each box holds now with what it held then, (n,) in 0..1."""
+    """Correlation of what each box holds now with what it held then, (n,) in -1..1."""
     before, after = _patches(then, origins), _patches(now, boxes)
-    return np.clip((before * after).sum(1), 0.0, 1.0)
+    return (before * after).sum(1)
 
 
 def _patches(gray: NDArray[np.uint8], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
