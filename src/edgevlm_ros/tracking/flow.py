@@ -20,6 +20,7 @@ _LUCAS_KANADE: dict[str, Any] = {
 }
 _RETURN_PIXELS = 1.0
 _MIN_POINTS = 6
+_PAIRS = tuple(side[::4] for side in np.triu_indices(_POINTS * _POINTS, 1))  # a quarter gives the same scale
 
 
 def flowed(
@@ -36,15 +37,18 @@ def flowed(
     flat = points.reshape(-1, 1, 2).astype(np.float32)
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, flat, None, **_LUCAS_KANADE)
     back, returned, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **_LUCAS_KANADE)
-    error = np.linalg.norm(back - flat, axis=-1).reshape(points.shape[:2])
-    inside = ((points >= 0) & (points < size)).all(-1)
-    good = inside & (found & returned).astype(bool).reshape(points.shape[:2]) & (error < _RETURN_PIXELS)
-    good &= error <= np.nanmedian(np.where(good, error, np.nan), axis=1, keepdims=True) if good.any() else False
     ends = there.reshape(points.shape).astype(np.float64)
-    moved = boxes.copy()
+    error = np.hypot(*(back - flat).reshape(-1, 2).T).reshape(points.shape[:2])
+    good = (found & returned).astype(bool).reshape(points.shape[:2]) & (error < _RETURN_PIXELS)
+    good &= ((points >= 0) & (points < size)).all(-1)
+    good &= error <= _medians(error, good)[:, None]
     followed = good.sum(1) >= _MIN_POINTS
-    for i in np.flatnonzero(followed):
-        moved[i] = _moved(boxes[i], points[i][good[i]] / size, ends[i][good[i]] / size)
+    shift = np.stack([_medians(ends[..., axis] - points[..., axis], good) for axis in (0, 1)], 1) / size
+    one, other = _PAIRS
+    ratio = _distances(ends, one, other) / np.maximum(_distances(points, one, other), 1e-9)
+    scale = np.clip(_medians(ratio, good[:, one] & good[:, other]), 0.8, 1.25)[:, None]
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    moved = np.where(followed[:, None], np.concatenate([centre - half, centre + half], 1), boxes)
     return moved, followed
 
 
@@ -55,10 +59,13 @@ def _grid(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return boxes[:, None, :2] + inner * (boxes[:, None, 2:] - boxes[:, None, :2])
 
 
-def _moved(box: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    one, other = np.triu_indices(len(start), 1)
-    before = np.linalg.norm(start[one] - start[other], axis=1)
-    scale = float(np.median(np.linalg.norm(end[one] - end[other], axis=1) / np.maximum(before, 1e-9)))
-    centre = (box[:2] + box[2:]) / 2 + np.median(end - start, axis=0)
-    half = (box[2:] - box[:2]) / 2 * min(max(scale, 0.8), 1.25)
-    return np.concatenate([centre - half, centre + half])
+def _distances(points: NDArray[np.float64], one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.float64]:
+    between = points[:, one] - points[:, other]
+    return np.hypot(between[..., 0], between[..., 1])
+
+
+def _medians(values: NDArray[np.float64], of: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of those values (n, points) in each row that count, (n,); some number where none does."""
+    ordered = np.sort(np.where(of, values, np.finfo(np.float64).max), axis=1)
+    middle = np.maximum(of.sum(1) - 1, 0) // 2
+    return ordered[np.arange(len(values)), middle]
