@@ -120,6 +120,11 @@ class Pipeline:
         if self._worker is not None:
             self._worker.shutdown(wait=True, cancel_futures=True)
 
+    def settle(self) -> None:
+        """Waits until the contexts that have come are taken in."""
+        if self._worker is not None:
+            self._worker.submit(lambda: None).result()
+
     def set_question(self, question: Question) -> None:
         """What is asked of the frames from now on. Turns and contexts of other questions are kept but not told."""
         self._question = question
@@ -151,7 +156,7 @@ class Pipeline:
         """The slow part of a context: its regions come up to now, its words are prefilled; then frames know of it."""
         tracks = begin(context, keyframe)
         try:
-            tracks = _up_to_now(tracks, keyframe, self._memory.since(context.stamp), self._focus.carry)
+            tracks = self._followed(tracks, keyframe, self._memory.since(context.stamp), self._focus.carry)
             newest = self._memory.newest
             exchanges, _, _ = self._prompted(self._history, question, newest.stamp if newest else context.stamp)
             self._engine.prepare(exchanges)
@@ -261,7 +266,7 @@ class Pipeline:
         if tracks.stamp < now.stamp:
             missed = self._memory.since(tracks.stamp)[:-1]
             steps = *missed[:: max(1, len(missed) // _MOST_STEPS)], now
-            tracks = _up_to_now(tracks, self._memory.at(tracks.stamp), steps, rule.carry)
+            tracks = self._followed(tracks, self._memory.at(tracks.stamp), steps, rule.carry)
             with self._lock:
                 held = self._tracks.get(question.id)
                 if held is not None and held.keyframe_stamp == tracks.keyframe_stamp:
@@ -270,11 +275,12 @@ class Pipeline:
         grid = self._engine.grid(frame.width, frame.height)
         return focus_map(carried, tracks.keyframe_stamp, frame.width, frame.height, grid, rule)
 
-
-def _up_to_now(tracks: Tracks, previous: Glimpse | None, seen: Sequence[Glimpse], method: str) -> Tracks:
-    for glimpsed in seen:
-        tracks, previous = advance(tracks, previous, glimpsed, method), glimpsed
-    return tracks
+    def _followed(self, tracks: Tracks, previous: Glimpse | None, seen: Sequence[Glimpse], method: str) -> Tracks:
+        """The tracks on the last of the frames; what another scene shows says nothing about where a region went."""
+        for glimpsed in seen:
+            if not self._changed(tracks.keyframe, glimpsed):
+                tracks, previous = advance(tracks, previous, glimpsed, method), glimpsed
+        return tracks
 
 
 def _told(history: History, untold: frozenset[tuple[int, int]], suspended: bool) -> History:

@@ -20,6 +20,7 @@ class Turns:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._busy = False
+        self._waiting_frames = 0
         self._waiting_slices = 0
         self._slice_is_due = False
         self._frame_begun: float | None = None
@@ -28,7 +29,9 @@ class Turns:
     def frame(self, ends: bool = True) -> Iterator[None]:
         """The next step of a frame. ends: whether it is its last one; between its steps no slice comes in."""
         with self._condition:
+            self._waiting_frames += 1
             self._condition.wait_for(lambda: not self._busy and not self._slice_is_due)
+            self._waiting_frames -= 1
             self._busy = True
         try:
             yield
@@ -44,7 +47,7 @@ class Turns:
         """One slice of background work."""
         with self._condition:
             self._waiting_slices += 1
-            while self._busy or (self._in_a_frame() and not self._slice_is_due):
+            while self._busy or (not self._slice_is_due and (self._waiting_frames > 0 or self._in_a_frame())):
                 self._condition.wait(0.1)
             self._waiting_slices -= 1
             self._slice_is_due = False
