@@ -19,7 +19,7 @@ from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.geometry import clamp
 from edgevlm_ros.transfer.types import CloudContext, Region
 
-_SPEED = 0.15  # of the frame, each second: how far things get
+_SPEED = 0.3  # of the frame, each second: how far things get
 _SIDE = 12  # of what is compared of a box, pixels
 # Likeness below which a region is elsewhere and above which it is there, by what was compared; of regions halfway in
 # between, about half are on their object. python -m edgevlm_ros.evaluation.carrying bags/demo, 2026-11-22.
@@ -55,8 +55,8 @@ def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
 def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str) -> Tracks:
     """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
 
-    previous: the frame that they are on, for flow. What cannot be followed stays where it is, and is trusted again once
-    its likeness is seen there. Without what a method needs, the regions stay, as trusted as they were.
+    previous: the frame that they are on, for flow. What cannot be followed is looked for among the patches, or stays
+    where it is and is not trusted until its likeness is seen there. Without what a method needs, all stay as they are.
     """
     keyframe = tracks.keyframe
     if now.stamp <= tracks.stamp:
@@ -67,12 +67,28 @@ def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str)
     if method == "flow" and previous is not None and previous.gray.shape == now.gray.shape == keyframe.gray.shape:
         boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
         alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
+        _find_again(tracks, now, boxes, alike)
         return replace(tracks, boxes=boxes, quality=_trust(alike, "flow"))
     if method == "features" and comparable(keyframe, now):
-        radius = min(_SPEED * (now.stamp - tracks.keyframe_stamp) * 1e-9, 1.0)
-        boxes, alike = matched(keyframe.patches, now.patches, tracks.origins, radius)
+        boxes, alike = matched(keyframe.patches, now.patches, tracks.origins, _radius(tracks))
         return replace(tracks, boxes=boxes, quality=_trust(alike, now.source))
     return tracks
+
+
+def _find_again(tracks: Tracks, now: Glimpse, boxes: NDArray[np.float64], alike: NDArray[np.float64]) -> None:
+    """Puts the boxes that lost what they held where that is found now, if patches and likeness agree that it is it."""
+    keyframe, lost = tracks.keyframe, np.flatnonzero(alike <= _SURE["flow"][0])
+    if keyframe is None or not len(lost) or not comparable(keyframe, now):
+        return
+    origins = tracks.origins[lost]
+    found, cosines = matched(keyframe.patches, now.patches, origins, _radius(tracks))
+    alike_there = likeness(keyframe.gray, origins, now.gray, found)
+    sure = (cosines >= _SURE[now.source][1]) & (alike_there >= _SURE["flow"][1])
+    boxes[lost[sure]], alike[lost[sure]] = found[sure], alike_there[sure]
+
+
+def _radius(tracks: Tracks) -> float:
+    return min(_SPEED * (tracks.stamp - tracks.keyframe_stamp) * 1e-9, 1.0)
 
 
 def _trust(alike: NDArray[np.float64], compared: str) -> NDArray[np.float64]:
@@ -103,15 +119,19 @@ def _patches(gray: NDArray[np.uint8], boxes: NDArray[np.float64]) -> NDArray[np.
 
 
 def regions(tracks: Tracks, now: int, width: int, height: int, rule: Focus) -> tuple[Region, ...]:
-    """The regions in pixels of a width x height frame of stamp `now`, each with the confidence that is left in it."""
+    """The regions in pixels of a width x height frame of stamp `now`, each with the confidence that is left in it.
+
+    It falls with age, with the likeness to the keyframe, and as a region leaves the view.
+    """
     if now < tracks.keyframe_stamp:
         return ()
-    trust = 0.5 ** ((now - tracks.keyframe_stamp) * 1e-9 / rule.half_life)
+    trust = 0.5 ** ((now - tracks.keyframe_stamp) * 1e-9 / rule.half_life) * tracks.quality
+    visible = np.clip(tracks.boxes, 0.0, 1.0)
+    sides, seen_sides = tracks.boxes[:, 2:] - tracks.boxes[:, :2], visible[:, 2:] - visible[:, :2]
+    trust *= seen_sides.prod(1) / np.maximum(sides.prod(1), 1e-12)
     moved = []
-    for region, box, quality in zip(tracks.regions, tracks.boxes.tolist(), tracks.quality.tolist(), strict=True):
-        score = region.score * trust * quality
-        x0, y0, x1, y1 = box
-        here = clamp(Region(region.label, score, x0 * width, y0 * height, x1 * width, y1 * height), width, height)
+    for region, score, box in zip(tracks.regions, trust, visible * (width, height, width, height), strict=True):
+        here = clamp(Region(region.label, region.score * float(score), *box.tolist()), width, height)
         if here is not None and here.score >= rule.min_confidence:
             moved.append(here)
     return tuple(moved)
