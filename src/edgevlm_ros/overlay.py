@@ -1,79 +1,243 @@
 # SPDX-License-Identifier: Apache-2.0
 """A frame with what the model sees in it burnt in: heat map, regions, second view, question, answer and context.
 
-RViz shows images but blends nothing, so the picture is made here.
+RViz shows images but blends nothing, so the picture is made here. What the cloud said, in words or boxes, is amber;
+what the model on the robot says is green.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from math import ceil
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageDraw, ImageFont
 
-from edgevlm_ros.transfer.types import Answer, FocusMap, Image
+from edgevlm_ros.transfer.focus import Focus
+from edgevlm_ros.transfer.geometry import clamp
+from edgevlm_ros.transfer.pruning import kept
+from edgevlm_ros.transfer.types import Answer, FocusMap, Image, Region
+from edgevlm_ros.transfer.views import dimmed
+from edgevlm_ros.words import clean_text
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_EDGE = (120, 230, 120)
-_CLOUD = (250, 190, 90)
-_BOX = (90, 200, 250)
-_WHITE = (245, 245, 245)
-_HEAT_STRENGTH = 0.45
+Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]
+
+_EDGE: Colour = (130, 230, 130)
+_CLOUD: Colour = (255, 190, 80)
+_WHITE: Colour = (245, 245, 245)
+_FAINT: Colour = (150, 150, 150)
+_DARK: Colour = (22, 22, 22)
+_HEAT: Colour = (255, 60, 90)
+_HEAT_STRENGTH = 0.55  # of the colour where the map is 1
+_UNSEEN = 0.3  # brightness left to the visual tokens that the decoder does not see
+_ROWS = 4  # of the caption, however much there is to say: a video's pictures must be of one size
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Words:
+    """A part of the caption. aside: faint, at the right."""
+
     text: str
-    colour: tuple[int, int, int]
+    colour: Colour
+    aside: str = ""
 
 
-def render(image: Image, answer: Answer) -> Image:
-    """The overlay of an answered frame: (H, W, 3) uint8 RGB of the frame's own size plus a caption strip below it."""
-    picture = image.copy()
-    if answer.focus is not None:
-        picture = _heated(picture, answer.focus)
-        _draw_regions(picture, answer.focus)
-    return np.vstack([picture, _caption(answer, image.shape[1])])
+def render(image: Image, answer: Answer, rule: Focus | None = None) -> Image:
+    """The overlay of an answered frame: (H, W, 3) uint8 RGB of the frame's own size plus a caption strip below it.
 
-
-def _heated(image: Image, focus: FocusMap) -> Image:
+    The strip's height depends on the width alone. rule: how the answer was focused; without it, the visual tokens that
+    the decoder was not shown are not marked.
+    """
     height, width = image.shape[:2]
-    heat = cv2.resize(focus.grid, (width, height), interpolation=cv2.INTER_LINEAR)
-    colours = cv2.cvtColor(cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    weight = (heat * _HEAT_STRENGTH)[..., None]
-    blended: NDArray[np.floating] = image * (1 - weight) + colours * weight
-    return blended.astype(np.uint8)
+    size = _font_size(width)
+    picture = np.empty((height + round((_ROWS + 0.5) * _row(size)), width, 3), np.uint8)
+    picture[height:] = _DARK[0]
+    focus = None if answer.focus is None else _drawable(answer.focus, width, height)
+    picture[:height] = image if focus is None else _shown(image, focus, answer.focus_mode.split("+"), rule)
+    canvas = PilImage.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    if focus is not None:
+        _mark(draw, focus, answer.focus_mode, width, height)
+    _write(draw, _caption(answer), (0, height, width, picture.shape[0]), size)
+    return np.array(canvas)
 
 
-def _draw_regions(picture: Image, focus: FocusMap) -> None:
-    scale = picture.shape[1] / 640
-    for region in focus.regions:
-        corner = (round(region.x0), round(region.y0))
-        cv2.rectangle(picture, corner, (round(region.x1), round(region.y1)), _BOX, max(1, round(2 * scale)))
-        label = f"{printable(region.label)} {region.score:.2f}"
-        cv2.putText(picture, label, (corner[0], max(12, corner[1] - 5)), _FONT, 0.5 * scale, _BOX, 1, cv2.LINE_AA)
+# -- the frame -------------------------------------------------------------------------------------------------------
+
+
+def _drawable(focus: FocusMap, width: int, height: int) -> FocusMap:
+    """The part of the focus that lies on the picture and is finite."""
+    regions = tuple(on for region in focus.regions if (on := clamp(region, width, height)) is not None)
+    window = None if focus.crop is None else clamp(Region("", 1.0, *focus.crop), width, height)
+    crop = None if window is None else (int(window.x0), int(window.y0), int(window.x1), int(window.y1))
+    return replace(focus, grid=np.clip(np.nan_to_num(focus.grid), 0.0, 1.0), regions=regions, crop=crop)
+
+
+def _shown(image: Image, focus: FocusMap, modes: Collection[str], rule: Focus | None) -> Image:
+    """The frame as the model is shown it, under the heat of the focus map."""
+    if "overlay" in modes:
+        image = dimmed(image, focus.regions, (rule or Focus()).dim)
+    if "prune" in modes and rule is not None:
+        image = _pruned(image, focus.grid, rule.keep)
+    return _heated(image, focus.grid)
+
+
+def _pruned(image: Image, grid: NDArray[np.float32], keep: float) -> Image:
+    """The cells whose visual tokens the decoder does not see, darkened."""
+    unseen = np.ones(grid.size, np.uint8)
+    unseen[kept(grid.ravel(), keep)] = 0
+    mask = cv2.resize(unseen.reshape(grid.shape), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return cv2.copyTo(cv2.convertScaleAbs(image, alpha=_UNSEEN), mask, image.copy())
+
+
+def _heated(image: Image, grid: NDArray[np.float32]) -> Image:
+    heat = cv2.resize((grid * 255).astype(np.uint8), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    x, y, across, down = cv2.boundingRect(heat)
+    if not across:
+        return image
+    hot, picture = np.s_[y : y + down, x : x + across], image.copy()
+    colours, remains = _heat_tables()
+    below = cv2.multiply(image[hot], cv2.applyColorMap(heat[hot], remains), scale=1 / 255)
+    cv2.add(below, cv2.applyColorMap(heat[hot], colours), picture[hot])
+    return picture
+
+
+@cache
+def _heat_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """By heat, (256, 1, 3) uint8: the colour that is added, and what remains of the picture in 255ths."""
+    heat = np.arange(256)[:, None]
+    share = (heat / 255 * _HEAT_STRENGTH)[..., None]
+    return (share * _HEAT).astype(np.uint8), np.repeat(255 * (1 - share), 3, axis=2).astype(np.uint8)
+
+
+def _mark(draw: ImageDraw.ImageDraw, focus: FocusMap, mode: str, width: int, height: int) -> None:
+    """The regions, each with its label and the confidence that is left in it, the second view's corners, the mode."""
+    line = max(1, round(2 * width / 640))
     if focus.crop is not None:
-        x0, y0, x1, y1 = focus.crop
-        cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), _WHITE, 1)
+        _corners(draw, focus.crop, line)
+    for region in focus.regions:
+        x0, y0 = int(region.x0), int(region.y0)
+        draw.rectangle((x0, y0, max(x0, round(region.x1) - 1), max(y0, round(region.y1) - 1)), None, _CLOUD, line)
+    for region in focus.regions:
+        label = f"{clean_text(region.label, 40)} {region.score:.2f}".lstrip()
+        _tag(draw, label, _CLOUD, (int(region.x0), int(region.y0)), width, height)
+    _tag(draw, f"focus: {mode}", _WHITE, (0, 0), width, height)
 
 
-def _caption(answer: Answer, width: int) -> Image:
-    lines = [
-        _Line(f"Q  {printable(answer.question.text)}", _WHITE),
-        _Line(f"A  {printable(answer.text)}   ({answer.confidence:.2f}, {answer.inference_time * 1e3:.0f} ms)", _EDGE),
-    ]
+def _corners(draw: ImageDraw.ImageDraw, window: Box, line: int) -> None:
+    x0, y0, x1, y1 = window[0], window[1], window[2] - 1, window[3] - 1
+    along = max(4, min(x1 - x0, y1 - y0) // 6)
+    for x, inwards in ((x0, along), (x1, -along)):
+        for y, down in ((y0, along), (y1, -along)):
+            draw.line([(x + inwards, y), (x, y), (x, y + down)], fill=_WHITE, width=line)
+
+
+def _tag(
+    draw: ImageDraw.ImageDraw, text: str, colour: Colour, corner: tuple[int, int], width: int, height: int
+) -> None:
+    """A label that stands on a box's upper left corner, or below it where there is no room above."""
+    size = max(10, _font_size(width) - 2)
+    (text,) = _wrapped(text, size, width - size, 1)
+    wide, high = round(font(size).getlength(text)) + size // 2, round(1.35 * size)
+    x = max(0, min(corner[0], width - wide))
+    y = corner[1] - high if corner[1] >= high else min(corner[1], height - high)
+    draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=_DARK)
+    _tell(draw, x + size // 4, y + high // 2, text, colour, size)
+
+
+# -- the words -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has most alphabets: the system's, or the one that comes with matplotlib. size: pixels."""
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        import matplotlib
+
+        return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def _font_size(width: int) -> int:
+    return max(11, round(14 * width / 640))
+
+
+def _row(size: int) -> int:
+    return round(1.45 * size)
+
+
+def _caption(answer: Answer) -> list[_Words]:
+    sure = [f"{answer.confidence:.2f}"] if np.isfinite(answer.confidence) else []
+    aside = " · ".join([*sure, f"{answer.inference_time * 1e3:.0f} ms"])
     if answer.context is None:
-        lines.append(_Line("cloud: nothing yet", (150, 150, 150)))
+        cloud = _Words("cloud: no words in use", _FAINT)
     else:
-        age = (answer.stamp - answer.context.stamp) * 1e-9
-        lines.append(_Line(f"cloud, {age:.1f} s ago: {printable(answer.context.text)}", _CLOUD))
-    scale = 0.55 * width / 640
-    step = round(24 * width / 640)
-    strip = np.full((step * len(lines) + step // 2, width, 3), 24, np.uint8)
-    for row, line in enumerate(lines):
-        cv2.putText(strip, line.text, (step // 3, step * (row + 1)), _FONT, scale, line.colour, 1, cv2.LINE_AA)
-    return strip
+        age = max(0.0, (answer.stamp - answer.context.stamp) * 1e-9)
+        cloud = _Words(f"{answer.context.source.name.lower()}, {age:.1f} s ago: {answer.context.text}", _CLOUD)
+    return [_Words(f"Q: {answer.question.text}", _WHITE), _Words(f"A: {answer.text}", _EDGE, aside), cloud]
 
 
-def printable(text: str) -> str:
-    """The text as OpenCV's fonts can draw it: ASCII, one line."""
-    return " ".join(text.encode("ascii", "replace").decode().split())
+def _write(draw: ImageDraw.ImageDraw, caption: Sequence[_Words], box: Box, size: int) -> None:
+    """The caption into the box: a row for each part, and what rows are left for the last parts first."""
+    left, right, row = box[0] + size // 2, box[2] - size // 2, _row(size)
+    rows: list[tuple[str, _Words]] = []
+    for before, words in reversed(list(enumerate(caption))):
+        aside = round(font(size).getlength(words.aside)) + size if words.aside else 0
+        wrapped = _wrapped(words.text, size, right - left - aside, _ROWS - len(rows) - before)
+        rows[:0] = [(text, words) for text in wrapped]
+    y = (box[1] + box[3] - row * (len(rows) - 1)) // 2
+    for at, (text, words) in enumerate(rows):
+        _tell(draw, left, y + at * row, text, words.colour, size)
+        if words.aside and (at == 0 or rows[at - 1][1] is not words):
+            x = right - round(font(size).getlength(words.aside))
+            _tell(draw, x, y + at * row, words.aside, _FAINT, size)
+
+
+def _tell(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, colour: Colour, size: int) -> None:
+    """One row of text. x: where it begins. y: its middle."""
+    mask, (left, top) = _glyphs(text, size)
+    draw.bitmap((x + left, y + top), mask, colour)
+
+
+@lru_cache(64)
+def _glyphs(text: str, size: int) -> tuple[PilImage.Image, tuple[int, int]]:
+    """A row of text as a mask, and where it lies; most rows are the same in the next frame, and glyphs are slow."""
+    left, top, right, bottom = (round(side) for side in font(size).getbbox(text, anchor="lm"))
+    half = _row(size) // 2  # accents can be piled up without end
+    top, bottom = max(top, -half), min(bottom, half)
+    mask = PilImage.new("L", (max(right - left, 1), max(bottom - top, 1)))
+    ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=font(size), anchor="lm")
+    return mask, (left, top)
+
+
+@lru_cache(64)
+def _wrapped(text: str, size: int, room: int, most: int) -> tuple[str, ...]:
+    """The text in 1 to `most` rows at most `room` pixels wide; an ellipsis stands for what has no place."""
+    text = clean_text(text[: most * max(room, 0)], most * max(room, 0))
+    rows = []
+    while text:
+        end = _fitting(text, size, room)
+        if end == len(text):
+            rows.append(text)
+            break
+        if len(rows) == most - 1:
+            rows.append(text[: _fitting(text, size, room - round(font(size).getlength("…")))].rstrip() + "…")
+            break
+        space = text.rfind(" ", 1, end + 1)
+        end = space if space > 0 else max(end, 1)
+        rows.append(text[:end])
+        text = text[end:].lstrip()
+    return tuple(rows) or ("",)
+
+
+def _fitting(text: str, size: int, room: int) -> int:
+    """How many characters of the text are at most `room` pixels wide."""
+    lengths = range(1, min(len(text), max(room, 0)) + 1)
+    return bisect_right(lengths, room, key=lambda length: ceil(font(size).getlength(text[:length])))
