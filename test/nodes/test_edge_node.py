@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from edgevlm_msgs.srv import SetQuestion
 from edgevlm_ros.images import to_image, to_jpeg
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.transfer.types import Question as Asked
+from support.scripted_cloud import Reply, Request, ScriptedCloud
 
 QUESTION = "where is the person?"
 PICTURE = np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8)
@@ -34,7 +37,7 @@ PICTURE = np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint
 class Robot:
     """A camera, a cloud and a listener around one edge node."""
 
-    def __init__(self, ros: Any, model: Path, **parameters: object) -> None:
+    def __init__(self, ros: Any, model: Path | str, **parameters: object) -> None:
         self.ros = ros
         self.node = ros.node()
         self.answers: list[Answer] = []
@@ -133,6 +136,9 @@ def test_a_frame_is_answered_under_its_own_header(robot: Robot) -> None:
     assert answer.text
     assert not answer.context_used
     assert 0.0 < answer.inference_time <= answer.frame_age
+    stages = (answer.prepare_time, answer.vision_time, answer.prefill_time, answer.decode_time)
+    assert min(stages) > 0.0
+    assert sum(stages) == pytest.approx(answer.inference_time, rel=0.2)
 
 
 def test_a_late_context_changes_the_next_answer(robot: Robot) -> None:
@@ -211,13 +217,15 @@ def test_parameters_change_live_or_are_refused_with_a_reason(robot: Robot) -> No
     assert robot.set("focus.mode", "crop").successful
     refused = robot.set("focus.mode", "telepathy")
     assert not refused.successful
-    assert refused.reason == "focus.mode = 'telepathy': it takes one of none, attention, crop"
+    assert "'telepathy' is none of attention, prune, crop, overlay, text; several are joined by +" in refused.reason
     assert "Parameter focus.beta out of range" in robot.set("focus.beta", 99.0).reason
     assert "unconfigured" in robot.set("device", "cpu").reason
     robot.see(1.0)
     robot.tell(1.0, "ahead")
     robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_applied == 1)
     assert robot.see(2.0).focus_mode == "crop"
+    assert robot.set("focus.mode", "attention+prune+text").successful
+    assert robot.see(2.5).focus_mode == "attention+prune+text"
 
 
 def test_the_lifecycle_stops_and_starts_answers_and_frees_the_model(robot: Robot) -> None:
@@ -243,13 +251,35 @@ def test_silence_of_the_camera_is_reported(robot: Robot) -> None:
     robot.until(lambda: any(s.message == "answering" for d in robot.diagnostics[count:] for s in d.status))
 
 
+def test_a_model_behind_a_local_server_answers_and_refuses_what_only_its_inside_could_do(ros: Any) -> None:
+    def streamed(request: Request) -> Reply:
+        words = json.dumps({"choices": [{"index": 0, "delta": {"content": "left"}, "finish_reason": "stop"}]})
+        return Reply(f"data: {words}\n\ndata: [DONE]\n\n".encode(), headers={"Content-Type": "text/event-stream"})
+
+    with ScriptedCloud(streamed) as server:
+        robot = Robot(ros, "", **{"server_url": server.base_url, "focus.mode": "crop+text"})
+        robot.ready()
+        answer = robot.see(1.0)
+        assert (answer.text, answer.model) == ("left", "scripted-lvlm")
+        assert math.isnan(answer.confidence)
+        assert "cannot be focused by 'attention'" in robot.set("focus.mode", "attention").reason
+        robot.tell(1.0, "on the right")
+        robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_applied == 1)
+        robot.see(2.0)
+        asked = json.dumps(server.requests[-1].body["messages"])
+        assert "on the right" in asked
+        assert "Look at" in asked
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"model": "no_such_model"}, "model 'no_such_model': no such folder"),
         ({"image_transport": "pigeon"}, "image_transport = 'pigeon': it takes one of raw, compressed"),
         ({"focus.layers": "77"}, "focus layers [77] are not all in 0..2"),
-        ({"focus.beta": -1.0}, "focus.beta = -1.0: it takes 0 to 10"),
+        ({"focus.beta": -2.0}, "focus.beta = -2.0: it takes -1 to 10"),
+        ({"focus.mode": "stare"}, "focus mode 'stare': 'stare' is none of attention, prune, crop"),
+        ({"server_url": "http://127.0.0.1:9/v1"}, "no server answers at http://127.0.0.1:9/v1"),
     ],
 )
 def test_a_node_that_cannot_start_says_why(

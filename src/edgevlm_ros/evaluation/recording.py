@@ -7,6 +7,7 @@ Stamps are nanoseconds in the stream's clock; a message was published when the b
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class AnswerRecord:
     published: int
     question: str
     text: str
-    confidence: float
+    confidence: float | None
     frame_age: float
     inference_time: float
     first_token_time: float
@@ -47,7 +48,7 @@ class AnswerRecord:
             published=published,
             question=message.question,
             text=message.text,
-            confidence=round(float(message.confidence), 4),
+            confidence=round(float(message.confidence), 4) if math.isfinite(message.confidence) else None,
             frame_age=round(float(message.frame_age), 6),
             inference_time=round(float(message.inference_time), 6),
             first_token_time=round(float(message.first_token_time), 6),

@@ -57,7 +57,7 @@ def _telling(answer: AnswerRecord) -> tuple[bool, bool, bool, bool, float]:
     right = answer.truth is not None and matches(answer.text, answer.truth)
     helped = answer.context_age is not None and answer.focus_mode != "none"
     fresh = answer.context_age is not None and answer.context_age <= _FRESH_S
-    return right, helped, "," in answer.text, fresh, answer.confidence
+    return right, helped, "," in answer.text, fresh, answer.confidence or 0.0
 
 
 def _plots(recording: Recording, summary: dict[str, Any], start: int) -> dict[str, str]:
