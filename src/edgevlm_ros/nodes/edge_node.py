@@ -253,7 +253,7 @@ class EdgeNode(CameraNode):
         value = self._settings
         beta = value["focus.beta"]
         if beta < 0:
-            beta = load_preset(value["model"]).beta
+            beta = Focus().beta if value["server_url"] else load_preset(value["model"]).beta
         return Focus(
             mode=value["focus.mode"],
             beta=beta,
