@@ -41,8 +41,12 @@ _ROWS = 4  # of the caption, however much there is to say: a video's pictures mu
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A part of the caption. aside: faint, at the right."""
+    """A part of the caption. lead: what it begins with, apart because it may change while the text stays.
 
+    aside: faint, at the right.
+    """
+
+    lead: str
     text: str
     colour: Colour
     aside: str = ""
@@ -60,12 +64,10 @@ def render(image: Image, answer: Answer, rule: Focus | None = None) -> Image:
     picture[height:] = _DARK[0]
     focus = None if answer.focus is None else _drawable(answer.focus, width, height)
     picture[:height] = image if focus is None else _shown(image, focus, answer.focus_mode.split("+"), rule)
-    canvas = PilImage.fromarray(picture)
-    draw = ImageDraw.Draw(canvas)
     if focus is not None:
-        _mark(draw, focus, answer.focus_mode, width, height)
-    _write(draw, _caption(answer), (0, height, width, picture.shape[0]), size)
-    return np.array(canvas)
+        _mark(picture[:height], focus, answer.focus_mode)
+    _write(picture[height:], _caption(answer), size)
+    return picture
 
 
 # -- the frame -------------------------------------------------------------------------------------------------------
@@ -116,39 +118,39 @@ def _heat_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return (share * _HEAT).astype(np.uint8), np.repeat(255 * (1 - share), 3, axis=2).astype(np.uint8)
 
 
-def _mark(draw: ImageDraw.ImageDraw, focus: FocusMap, mode: str, width: int, height: int) -> None:
+def _mark(picture: Image, focus: FocusMap, mode: str) -> None:
     """The regions, each with its label and the confidence that is left in it, the second view's corners, the mode."""
-    line = max(1, round(2 * width / 640))
+    line = max(1, round(2 * picture.shape[1] / 640))
     if focus.crop is not None:
-        _corners(draw, focus.crop, line)
+        _corners(picture, focus.crop, line)
     for region in focus.regions:
         x0, y0 = int(region.x0), int(region.y0)
-        draw.rectangle((x0, y0, max(x0, round(region.x1) - 1), max(y0, round(region.y1) - 1)), None, _CLOUD, line)
+        cv2.rectangle(picture, (x0, y0), (max(x0, ceil(region.x1) - 1), max(y0, ceil(region.y1) - 1)), _CLOUD, line)
     for region in focus.regions:
         label = f"{clean_text(region.label, 40)} {region.score:.2f}".lstrip()
-        _tag(draw, label, _CLOUD, (int(region.x0), int(region.y0)), width, height)
-    _tag(draw, f"focus: {mode}", _WHITE, (0, 0), width, height)
+        _tag(picture, label, _CLOUD, int(region.x0), int(region.y0))
+    _tag(picture, f"focus: {mode}", _WHITE, 0, 0)
 
 
-def _corners(draw: ImageDraw.ImageDraw, window: Box, line: int) -> None:
+def _corners(picture: Image, window: Box, line: int) -> None:
     x0, y0, x1, y1 = window[0], window[1], window[2] - 1, window[3] - 1
     along = max(4, min(x1 - x0, y1 - y0) // 6)
     for x, inwards in ((x0, along), (x1, -along)):
         for y, down in ((y0, along), (y1, -along)):
-            draw.line([(x + inwards, y), (x, y), (x, y + down)], fill=_WHITE, width=line)
+            cv2.line(picture, (x, y), (x + inwards, y), _WHITE, line)
+            cv2.line(picture, (x, y), (x, y + down), _WHITE, line)
 
 
-def _tag(
-    draw: ImageDraw.ImageDraw, text: str, colour: Colour, corner: tuple[int, int], width: int, height: int
-) -> None:
-    """A label that stands on a box's upper left corner, or below it where there is no room above."""
+def _tag(picture: Image, text: str, colour: Colour, x: int, y: int) -> None:
+    """A label that stands on the upper left corner of a box, or below it where there is no room above."""
+    height, width = picture.shape[:2]
     size = max(10, _font_size(width) - 2)
     (text,) = _wrapped(text, size, width - size, 1)
-    wide, high = round(font(size).getlength(text)) + size // 2, round(1.35 * size)
-    x = max(0, min(corner[0], width - wide))
-    y = corner[1] - high if corner[1] >= high else min(corner[1], height - high)
-    draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=_DARK)
-    _tell(draw, x + size // 4, y + high // 2, text, colour, size)
+    wide, high = _length(text, size) + size // 2, round(1.35 * size)
+    x = max(0, min(x, width - wide))
+    y = y - high if y >= high else max(0, min(y, height - high))
+    picture[y : y + high, x : x + wide] = _DARK
+    _tell(picture, x + size // 4, y + high // 2, text, colour, size)
 
 
 # -- the words -------------------------------------------------------------------------------------------------------
@@ -173,62 +175,81 @@ def _row(size: int) -> int:
     return round(1.45 * size)
 
 
+def _length(text: str, size: int) -> int:
+    return ceil(font(size).getlength(text))
+
+
 def _caption(answer: Answer) -> list[_Words]:
     sure = [f"{answer.confidence:.2f}"] if np.isfinite(answer.confidence) else []
     aside = " · ".join([*sure, f"{answer.inference_time * 1e3:.0f} ms"])
     if answer.context is None:
-        cloud = _Words("cloud: no words in use", _FAINT)
+        cloud = _Words("cloud: ", "no words in use", _FAINT)
     else:
         age = max(0.0, (answer.stamp - answer.context.stamp) * 1e-9)
-        cloud = _Words(f"{answer.context.source.name.lower()}, {age:.1f} s ago: {answer.context.text}", _CLOUD)
-    return [_Words(f"Q: {answer.question.text}", _WHITE), _Words(f"A: {answer.text}", _EDGE, aside), cloud]
+        lead = f"{answer.context.source.name.lower()}, {age:.1f} s ago: "
+        cloud = _Words(lead, answer.context.text, _CLOUD)
+    return [_Words("Q: ", answer.question.text, _WHITE), _Words("A: ", answer.text, _EDGE, aside), cloud]
 
 
-def _write(draw: ImageDraw.ImageDraw, caption: Sequence[_Words], box: Box, size: int) -> None:
-    """The caption into the box: a row for each part, and what rows are left for the last parts first."""
-    left, right, row = box[0] + size // 2, box[2] - size // 2, _row(size)
-    rows: list[tuple[str, _Words]] = []
-    for before, words in reversed(list(enumerate(caption))):
-        aside = round(font(size).getlength(words.aside)) + size if words.aside else 0
-        wrapped = _wrapped(words.text, size, right - left - aside, _ROWS - len(rows) - before)
-        rows[:0] = [(text, words) for text in wrapped]
-    y = (box[1] + box[3] - row * (len(rows) - 1)) // 2
-    for at, (text, words) in enumerate(rows):
-        _tell(draw, left, y + at * row, text, words.colour, size)
-        if words.aside and (at == 0 or rows[at - 1][1] is not words):
-            x = right - round(font(size).getlength(words.aside))
-            _tell(draw, x, y + at * row, words.aside, _FAINT, size)
+def _write(strip: Image, caption: Sequence[_Words], size: int) -> None:
+    """The caption onto the strip: a row for each part, and what rows are left for the last parts first."""
+    left, right, row = size // 2, strip.shape[1] - size // 2, _row(size)
+    parts: list[tuple[_Words, tuple[str, ...]]] = []
+    free = _ROWS - len(caption)
+    for words in reversed(caption):
+        room = right - left - (_length(words.aside, size) + size if words.aside else 0)
+        rows = _wrapped(words.text, size, room, 1 + free, _length(words.lead, size))
+        free -= len(rows) - 1
+        parts.insert(0, (words, rows))
+    y = (strip.shape[0] - row * (_ROWS - free - 1)) // 2
+    for words, rows in parts:
+        _tell(strip, left, y, words.lead, words.colour, size)
+        _tell(strip, right - _length(words.aside, size), y, words.aside, _FAINT, size)
+        for at, text in enumerate(rows):
+            _tell(strip, left if at else left + _length(words.lead, size), y, text, words.colour, size)
+            y += row
 
 
-def _tell(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, colour: Colour, size: int) -> None:
-    """One row of text. x: where it begins. y: its middle."""
-    mask, (left, top) = _glyphs(text, size)
-    draw.bitmap((x + left, y + top), mask, colour)
+def _tell(picture: Image, x: int, y: int, text: str, colour: Colour, size: int) -> None:
+    """One row of text, as far as the picture goes. x: where it begins. y: its middle."""
+    mask, left, top = _glyphs(text, size)
+    x, y = x + left, y + top
+    mask = mask[max(-y, 0) :, max(-x, 0) :]
+    below = picture[max(y, 0) : max(y, 0) + len(mask), max(x, 0) : max(x, 0) + mask.shape[1]]
+    share = mask[: below.shape[0], : below.shape[1], None]
+    below[:] = (below * (255 - share) + share * np.array(colour, np.uint16)) // 255
 
 
 @lru_cache(64)
-def _glyphs(text: str, size: int) -> tuple[PilImage.Image, tuple[int, int]]:
-    """A row of text as a mask, and where it lies; most rows are the same in the next frame, and glyphs are slow."""
+def _glyphs(text: str, size: int) -> tuple[NDArray[np.uint16], int, int]:
+    """A row of text as a mask in 0..255, and where its left upper corner lies.
+
+    Most rows are the same in the next frame, and drawing them takes longer than all the rest.
+    """
     left, top, right, bottom = (round(side) for side in font(size).getbbox(text, anchor="lm"))
     half = _row(size) // 2  # accents can be piled up without end
     top, bottom = max(top, -half), min(bottom, half)
     mask = PilImage.new("L", (max(right - left, 1), max(bottom - top, 1)))
     ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=font(size), anchor="lm")
-    return mask, (left, top)
+    return np.array(mask, np.uint16), left, top
 
 
 @lru_cache(64)
-def _wrapped(text: str, size: int, room: int, most: int) -> tuple[str, ...]:
-    """The text in 1 to `most` rows at most `room` pixels wide; an ellipsis stands for what has no place."""
+def _wrapped(text: str, size: int, room: int, most: int, lead: int = 0) -> tuple[str, ...]:
+    """The text in 1 to `most` rows at most `room` pixels wide; an ellipsis stands for what has no place.
+
+    lead: pixels of the first row that are taken.
+    """
     text = clean_text(text[: most * max(room, 0)], most * max(room, 0))
-    rows = []
+    rows: list[str] = []
     while text:
-        end = _fitting(text, size, room)
+        free = room - (0 if rows else lead)
+        end = _fitting(text, size, free)
         if end == len(text):
             rows.append(text)
             break
         if len(rows) == most - 1:
-            rows.append(text[: _fitting(text, size, room - round(font(size).getlength("…")))].rstrip() + "…")
+            rows.append(text[: _fitting(text, size, free - _length("…", size))].rstrip() + "…")
             break
         space = text.rfind(" ", 1, end + 1)
         end = space if space > 0 else max(end, 1)
@@ -239,5 +260,7 @@ def _wrapped(text: str, size: int, room: int, most: int) -> tuple[str, ...]:
 
 def _fitting(text: str, size: int, room: int) -> int:
     """How many characters of the text are at most `room` pixels wide."""
-    lengths = range(1, min(len(text), max(room, 0)) + 1)
-    return bisect_right(lengths, room, key=lambda length: ceil(font(size).getlength(text[:length])))
+    text = text[: max(room, 0)]
+    if _length(text, size) <= room:
+        return len(text)
+    return bisect_right(range(1, len(text) + 1), room, key=lambda length: _length(text[:length], size))
