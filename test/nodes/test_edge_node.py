@@ -106,6 +106,11 @@ class Robot:
             )
         )
 
+    def taken_in(self, second: float) -> None:
+        """Sees frames from this second on until one is answered with the context that was told."""
+        self.until(lambda: self.metrics and self.metrics[-1].contexts_applied == 1)
+        assert any(self.see(second + step / 100).context_used for step in range(40)), self.process.output
+
     def call(self, kind: Any, name: str, request: Any) -> Any:
         client = self.node.create_client(kind, name)
         assert self.ros.spin_until(client.service_is_ready)
@@ -145,7 +150,7 @@ def test_a_late_context_changes_the_next_answer(robot: Robot) -> None:
     before = robot.see(1.0)
     assert robot.see(2.0).text == before.text
     robot.tell(1.0, "ahead ahead right person right ahead")
-    robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_applied == 1)
+    robot.taken_in(2.0)
     after = robot.see(3.0)
     assert after.text != before.text
     assert after.context_used
@@ -222,7 +227,7 @@ def test_parameters_change_live_or_are_refused_with_a_reason(robot: Robot) -> No
     assert "unconfigured" in robot.set("device", "cpu").reason
     robot.see(1.0)
     robot.tell(1.0, "ahead")
-    robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_applied == 1)
+    robot.taken_in(1.5)
     assert robot.see(2.0).focus_mode == "crop"
     assert robot.set("focus.mode", "attention+prune+text").successful
     assert robot.see(2.5).focus_mode == "attention+prune+text"
@@ -264,8 +269,7 @@ def test_a_model_behind_a_local_server_answers_and_refuses_what_only_its_inside_
         assert math.isnan(answer.confidence)
         assert "cannot be focused by 'attention'" in robot.set("focus.mode", "attention").reason
         robot.tell(1.0, "on the right")
-        robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_applied == 1)
-        robot.see(2.0)
+        robot.taken_in(1.5)
         asked = json.dumps(server.requests[-1].body["messages"])
         assert "on the right" in asked
         assert "Look at" in asked

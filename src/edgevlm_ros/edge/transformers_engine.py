@@ -129,8 +129,9 @@ class TransformersEngine:
             sight = self._see(image, 1.0).sight
         rows, cols = self.grid(image.shape[1], image.shape[0])
         tokens = _finest(sight.pixels, rows, cols)
-        features: NDArray[np.float32] = sight.features.float().cpu().numpy()
-        return features[tokens].reshape(rows, cols, -1)
+        features: NDArray[np.float32] = sight.features.float().cpu().numpy()[tokens]
+        features[tokens < 0] = 0.0
+        return features.reshape(rows, cols, -1)
 
     # -- the prompt's beginning --------------------------------------------------------------------------------------
 
@@ -368,14 +369,14 @@ def _words(text: str) -> dict[str, str]:
 
 
 def _finest(pixels: Pixels, rows: int, cols: int) -> NDArray[np.intp]:
-    """For each cell of a grid over the view the visual token that sees its centre most closely."""
+    """For each cell of a grid over the view the visual token that sees its centre most closely; -1 if none does."""
     if len(pixels.boxes) == rows * cols:
         return np.arange(rows * cols)
     x = ((np.arange(cols) + 0.5) / cols)[None, :, None]
     y = ((np.arange(rows) + 0.5) / rows)[:, None, None]
     x0, y0, x1, y1 = pixels.boxes.T
     outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)
-    return np.argmin((x1 - x0) * (y1 - y0) + 10.0 * outside, axis=-1).ravel()
+    return np.where(outside.all(-1), -1, np.argmin((x1 - x0) * (y1 - y0) + 10.0 * outside, axis=-1)).ravel()
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
