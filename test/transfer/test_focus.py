@@ -3,39 +3,55 @@ from __future__ import annotations
 
 import pytest
 
-from edgevlm_ros.transfer.focus import Focus, carried, focus_map
-from edgevlm_ros.transfer.types import CloudContext, Region, Status
+from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus, focus_map, parse_modes
+from edgevlm_ros.transfer.types import Region
 
 SECOND = 1_000_000_000
 BOX = Region("cart", 1.0, 320, 240, 480, 360)
-CONTEXT = CloudContext(SECOND, 1, 7, Status.OK, "acid, ahead", (BOX,), 640, 480)
 
 
-def test_confidence_halves_with_the_half_life_until_the_region_is_forgotten() -> None:
-    rule = Focus(half_life=2.0, min_confidence=0.3)
-    assert carried(CONTEXT, SECOND, 640, 480, rule)[0].score == 1.0
-    assert carried(CONTEXT, 3 * SECOND, 640, 480, rule)[0].score == pytest.approx(0.5)
-    assert carried(CONTEXT, 5 * SECOND, 640, 480, rule) == ()
+def test_modes_are_joined_by_plus_and_none_is_none_of_them() -> None:
+    assert parse_modes("none") == frozenset()
+    assert parse_modes("crop") == {"crop"}
+    assert parse_modes("attention + crop") == {"attention", "crop"}
+    assert parse_modes("+".join(FOCUS_MODES)) == set(FOCUS_MODES)
 
 
-def test_regions_follow_a_change_of_the_image_size() -> None:
-    (region,) = carried(CONTEXT, SECOND, 320, 240, Focus())
-    assert (region.x0, region.y0, region.x1, region.y1) == (160, 120, 240, 180)
+@pytest.mark.parametrize("text", ["", "zoom", "crop+", "none+crop", "crop,text", "Crop"])
+def test_any_other_mode_is_an_error_that_names_those_there_are(text: str) -> None:
+    with pytest.raises(ValueError, match="attention, prune, crop, overlay, text"):
+        Focus(mode=text)
 
 
-def test_a_context_of_unknown_size_or_of_the_future_has_no_regions_here() -> None:
-    unknown = CloudContext(SECOND, 1, 7, Status.OK, "acid", (BOX,), 0, 0)
-    assert carried(unknown, SECOND, 640, 480, Focus()) == ()
-    assert carried(CONTEXT, 0, 640, 480, Focus()) == ()
+def test_an_unknown_way_of_carrying_is_an_error_that_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="flow, features, none"):
+        Focus(carry="magic")
 
 
-def test_attention_makes_a_map_and_crop_a_second_view() -> None:
-    focus = focus_map([BOX], SECOND, 640, 480, (5, 6), Focus(mode="attention"))
+@pytest.mark.parametrize(
+    ("rule", "plain"),
+    [
+        (Focus(mode="none"), True),
+        (Focus(mode="attention+prune+text"), True),
+        (Focus(mode="crop"), True),
+        (Focus(mode="crop", pixel_budget=1.0), False),
+        (Focus(mode="attention", pixel_budget=1.0), True),
+        (Focus(mode="overlay"), False),
+        (Focus(mode="crop+overlay"), False),
+    ],
+)
+def test_the_first_view_is_plain_unless_it_is_darkened_or_made_coarser(rule: Focus, plain: bool) -> None:
+    assert rule.plain is plain
+
+
+def test_only_crop_makes_a_second_view() -> None:
+    focus = focus_map([BOX], SECOND, 640, 480, (5, 6), Focus(mode="attention+prune"))
     assert focus is not None
     assert focus.grid.shape == (5, 6)
     assert focus.grid.max() > 0.5
     assert focus.crop is None
-    cropped = focus_map([BOX], SECOND, 640, 480, (5, 6), Focus(mode="crop"))
+    assert focus.stamp == SECOND
+    cropped = focus_map([BOX], SECOND, 640, 480, (5, 6), Focus(mode="text+crop"))
     assert cropped is not None
     assert cropped.crop is not None
 

@@ -75,11 +75,14 @@ def _shrunk(image: Image, width: int, height: int) -> Image:
 
 
 def _described(small: Image, gray: NDArray[np.uint8], rows: int, cols: int) -> NDArray[np.float32]:
-    """Colours and gradients of each cell's quarters, (rows, cols, 28), after SURF (Bay et al. 2008)."""
-    x, y = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=0.25), cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=0.25)
+    """Colours and gradients of each cell's quarters, (rows, cols, 28), after SURF (Bay et al. 2008).
+
+    Quarters overlap, so that what has moved by half a cell is still like itself.
+    """
+    x, y = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=0.75), cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=0.75)
     size = (2 * cols, 2 * rows)
     channels = [cv2.resize(channel, size, interpolation=cv2.INTER_AREA) for channel in (small, x, y, abs(x), abs(y))]
-    quarters = np.dstack(channels).reshape(rows, 2, cols, 2, -1)
+    quarters = cv2.GaussianBlur(np.dstack(channels), (3, 3), 0).reshape(rows, 2, cols, 2, -1)
     return quarters.transpose(0, 2, 1, 3, 4).reshape(rows, cols, -1)
 
 

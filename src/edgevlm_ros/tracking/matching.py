@@ -4,7 +4,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_SHARPNESS = 20.0  # of the weights around the best match, on cosines
+_SHARPNESS = 7.0  # of the weights around the best match, on cosines
 
 
 def matched(

@@ -23,7 +23,7 @@ _SPEED = 0.3  # of the frame, each second: how far things get
 _SIDE = 12  # of what is compared of a box, pixels
 # Likeness below which a region is elsewhere and above which it is there, by what was compared; of regions halfway in
 # between, about half are on their object. python -m edgevlm_ros.evaluation.carrying bags/demo, 2026-11-22.
-_SURE = {"flow": (0.1, 0.5), "image": (0.2, 0.7), "engine": (0.5, 0.9)}
+_SURE = {"flow": (0.1, 0.5), "image": (0.4, 0.8), "engine": (0.5, 0.9)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ def _find_again(tracks: Tracks, now: Glimpse, boxes: NDArray[np.float64], alike:
     origins = tracks.origins[lost]
     found, cosines = matched(keyframe.patches, now.patches, origins, _radius(tracks))
     alike_there = likeness(keyframe.gray, origins, now.gray, found)
-    sure = (cosines >= _SURE[now.source][1]) & (alike_there >= _SURE["flow"][1])
+    sure = (_trust(cosines, now.source) >= 0.5) & (alike_there >= _SURE["flow"][1])
     boxes[lost[sure]], alike[lost[sure]] = found[sure], alike_there[sure]
 
 

@@ -59,8 +59,11 @@ class History:
     def said(self, turn: Turn) -> "History":
         """The history after one more answer."""
         position = bisect.bisect_right(self.turns, turn.stamp, key=lambda other: other.stamp)
-        turns = (*self.turns[:position], turn, *self.turns[position:])
-        return replace(self, turns=turns[-self.capacity :])
+        turns = [*self.turns[:position], turn, *self.turns[position:]]
+        if len(turns) > self.capacity:  # hundreds of the edge's turns must not drive out the one of the cloud
+            spoken = [other.source for other in turns]
+            del turns[spoken.index(max(Source, key=spoken.count))]
+        return replace(self, turns=tuple(turns))
 
     def latest_cloud_turn(self, question_id: int) -> Turn | None:
         """The newest turn that the cloud has spoken for a question."""

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
+from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
+from edgevlm_ros.transfer.focus import CARRY_MODES, Focus
+from edgevlm_ros.transfer.types import CloudContext, Image, Region, Status
+from support.moving_scene import HEIGHT, WIDTH, scene
+
+SECOND = 1_000_000_000
+STEP = SECOND // 5
+RULE = Focus(half_life=4.0, min_confidence=0.2)
+START, BOX = scene(200, 150)
+EMPTY, _ = scene(-500, 0)
+
+
+def context(*found: Region, width: int = WIDTH, height: int = HEIGHT, stamp: int = 0) -> CloudContext:
+    return CloudContext(stamp, 1, 7, Status.OK, "acid, ahead", found, width, height)
+
+
+def carried(images: Iterable[Image], method: str, box: Region = BOX) -> Tracks:
+    """The region of the first frame on the last one, five frames a second."""
+    seen = [glimpse(i * STEP, image) for i, image in enumerate(images)]
+    tracks = begin(context(box), seen[0])
+    for before, now in pairwise(seen):
+        tracks = advance(tracks, before, now, method)
+    return tracks
+
+
+def overlap(tracks: Tracks, truth: Region) -> float:
+    """IoU."""
+    x0, y0, x1, y1 = tracks.boxes[0] * (WIDTH, HEIGHT, WIDTH, HEIGHT)
+    both = max(min(x1, truth.x1) - max(x0, truth.x0), 0) * max(min(y1, truth.y1) - max(y0, truth.y0), 0)
+    return both / ((x1 - x0) * (y1 - y0) + (truth.x1 - truth.x0) * (truth.y1 - truth.y0) - both)
+
+
+@pytest.mark.parametrize("method", ["flow", "features"])
+def test_a_region_stays_on_what_it_was_on(method: str) -> None:
+    path = [(200 + 14 * i, 150 + 3 * i) for i in range(12)]
+    tracks = carried([scene(x, y)[0] for x, y in path], method)
+    assert overlap(tracks, scene(*path[-1])[1]) > 0.7
+    assert tracks.quality[0] > 0.8
+    assert tracks.stamp == 11 * STEP
+
+
+def test_without_carrying_it_stays_where_it_was() -> None:
+    tracks = carried([START, scene(340, 150)[0]], "none")
+    assert (tracks.boxes == tracks.origins).all()
+    assert tracks.quality.tolist() == [1.0]
+    assert tracks.stamp == STEP
+
+
+@pytest.mark.parametrize("method", ["flow", "features"])
+def test_a_region_whose_thing_is_gone_is_no_longer_trusted(method: str) -> None:
+    tracks = carried([START, START, EMPTY, EMPTY], method)
+    assert tracks.quality[0] < 0.3
+    assert regions(tracks, tracks.stamp, WIDTH, HEIGHT, RULE) == ()
+
+
+def test_a_region_follows_its_thing_out_of_the_view_and_is_forgotten() -> None:
+    path = [(400 + 20 * i, 150) for i in range(14)]
+    frames = [scene(x, y) for x, y in path]
+    tracks = carried([image for image, _ in frames[:9]], "flow", frames[0][1])
+    (halfway,) = regions(tracks, tracks.stamp, WIDTH, HEIGHT, RULE)
+    assert halfway.x1 == WIDTH
+    assert halfway.score < 0.8
+    tracks = carried([image for image, _ in frames], "flow", frames[0][1])
+    assert regions(tracks, tracks.stamp, WIDTH, HEIGHT, RULE) == ()
+
+
+def test_what_was_lost_is_found_again() -> None:
+    back, truth = scene(280, 150)
+    tracks = carried([START, EMPTY, EMPTY, back, back], "flow")
+    assert overlap(tracks, truth) > 0.6
+    assert tracks.quality[0] > 0.8
+
+
+def test_a_jump_that_flow_cannot_see_is_seen_in_the_patches() -> None:
+    back, truth = scene(360, 150)
+    seen = [glimpse(0, START), glimpse(2 * SECOND, back)]
+    tracks = advance(begin(context(BOX), seen[0]), seen[0], seen[1], "flow")
+    assert overlap(tracks, truth) > 0.6
+    assert tracks.quality[0] > 0.8
+
+
+def test_confidence_halves_with_the_half_life_until_the_region_is_forgotten() -> None:
+    tracks = begin(context(BOX, stamp=SECOND), None)
+    rule = Focus(half_life=2.0, min_confidence=0.3)
+    assert regions(tracks, SECOND, WIDTH, HEIGHT, rule)[0].score == 1.0
+    assert regions(tracks, 3 * SECOND, WIDTH, HEIGHT, rule)[0].score == pytest.approx(0.5)
+    assert regions(tracks, 5 * SECOND, WIDTH, HEIGHT, rule) == ()
+
+
+def test_regions_follow_a_change_of_the_image_size() -> None:
+    (region,) = regions(begin(context(BOX), None), 0, 320, 240, RULE)
+    assert (region.x0, region.y0, region.x1, region.y1) == pytest.approx((100, 75, 160, 135))
+    assert region.label == "thing"
+
+
+def test_a_context_of_unknown_size_or_of_the_future_has_no_regions_here() -> None:
+    assert regions(begin(context(BOX, width=0, height=0), None), 0, WIDTH, HEIGHT, RULE) == ()
+    assert regions(begin(context(BOX, stamp=SECOND), None), 0, WIDTH, HEIGHT, RULE) == ()
+
+
+@pytest.mark.parametrize("method", CARRY_MODES)
+def test_without_what_a_method_needs_regions_stay_as_trusted_as_they_were(method: str) -> None:
+    keyframe, now = glimpse(0, START), glimpse(STEP, scene(260, 150)[0])
+    unlike = glimpse(STEP, START[:240], np.ones((5, 6, 8), np.float32))
+    for tracks in (
+        advance(begin(context(BOX), None), keyframe, now, method),
+        advance(begin(context(BOX), keyframe), keyframe, unlike, method),
+        advance(begin(context(BOX), keyframe), None, unlike, method),
+    ):
+        assert (tracks.boxes == tracks.origins).all()
+        assert tracks.quality.tolist() == [1.0]
+        assert tracks.stamp == STEP
+
+
+def test_a_frame_that_is_not_newer_changes_nothing() -> None:
+    keyframe = glimpse(STEP, START)
+    tracks = begin(context(BOX, stamp=STEP), keyframe)
+    assert advance(tracks, keyframe, glimpse(STEP, START), "flow") is tracks
+    assert advance(tracks, keyframe, glimpse(0, START), "flow") is tracks
+
+
+def still(stamp: int) -> Glimpse:
+    return glimpse(stamp, START)
+
+
+corners = st.floats(0, 480)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.builds(Region, st.just("r"), st.floats(0, 1), corners, corners, corners, corners), max_size=6),
+    st.sampled_from(CARRY_MODES),
+    st.integers(1, 20),
+)
+def test_any_regions_stay_in_the_frame_and_are_trusted_no_more_than_before(
+    found: list[Region], method: str, steps: int
+) -> None:
+    tracks = begin(context(*found), still(0))
+    tracks = advance(tracks, still(0), still(steps * STEP), method)
+    assert ((tracks.quality >= 0) & (tracks.quality <= 1)).all()
+    here = regions(tracks, tracks.stamp, WIDTH, HEIGHT, RULE)
+    assert len(here) <= len(found)
+    for region in here:
+        assert 0 <= region.x0 < region.x1 <= WIDTH
+        assert 0 <= region.y0 < region.y1 <= HEIGHT
+        assert RULE.min_confidence <= region.score <= max(r.score for r in found)
