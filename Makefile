@@ -7,7 +7,7 @@ SETUP := python3 tools/setup_venv.py
 export PYTHON SOURCE QUESTION
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-world demo test lint format clean clean-venv
+.PHONY: help setup setup-dev setup-world demo bench test lint format clean clean-venv
 
 help:
 	@echo 'edgeVLM for ROS 2: a small VLM on the robot answers every frame, a large one in the cloud corrects it.'
@@ -15,6 +15,7 @@ help:
 	@echo '  make demo     the bundled bag through the real graph: report in runs/demo/report.html'
 	@echo '                SOURCE=PATH        your own rosbag2 folder, video file or folder of images'
 	@echo '                QUESTION="..."     what to ask about it'
+	@echo '  make bench    how fast frames are answered, stage by stage, in 12 minutes: runs/bench/bench.json and a table'
 	@echo '  make test     linters, type checker and all tests'
 	@echo '  make lint     the linters and the type checker alone; `make format` puts the layout right'
 	@echo '  make setup    only make .venv (Python 3.11 or 3.12, gcc and cmake needed); PYTHON=... names one'
@@ -33,6 +34,9 @@ setup-world:
 
 demo: setup
 	@$(BIN)/edgevlm demo $${SOURCE:+--source "$$SOURCE"} $${QUESTION:+--question "$$QUESTION"}
+
+bench: setup
+	@$(BIN)/edgevlm bench
 
 lint: setup-dev
 	$(BIN)/ruff check .

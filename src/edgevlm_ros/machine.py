@@ -31,6 +31,22 @@ def versions() -> dict[str, str]:
     return found
 
 
+def available_memory() -> int:
+    """Bytes that a new process may take without anything being pushed out."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    kilobytes = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    available = next(kilobytes, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024) * 1024
+    try:  # of a container
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(available, limit - used)
+    except (OSError, ValueError):  # none, or "max"
+        return available
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -17,22 +17,22 @@ from edgevlm_ros.evaluation.metrics import percentile, rate_over_time
 from edgevlm_ros.evaluation.recording import AnswerRecord, ContextRecord, Recording
 from edgevlm_ros.evaluation.streaming import Truth, matches
 
-_INK, _FAINT = "#1f2933", "#cbd5e1"
+INK, FAINT = "#1f2933", "#cbd5e1"
 _RIGHT, _WRONG, _UNKNOWN, _CLOUD, _TRUTH = "#15803d", "#dc2626", "#2563eb", "#d97706", "#bbf7d0"
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",  # text stays text: small, sharp, searchable
     "text.parse_math": False,  # a dollar sign in an answer is a dollar sign
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
     "axes.ymargin": 0.15,
 }
@@ -44,7 +44,7 @@ _QUESTIONS = 8
 def timeline(recording: Recording, start: int) -> str:
     """For each question: what was answered when, what was true, and when the cloud spoke. start: nanoseconds."""
     questions = list(dict.fromkeys(answer.question for answer in recording.answers))[:_QUESTIONS]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         rows = [_categories(recording, question) for question in questions]
         figure = Figure(figsize=(_WIDE, sum(0.9 + 0.22 * len(row) for row in rows) + 0.5), layout="constrained")
         grid = figure.subplots(len(questions), 1, squeeze=False, height_ratios=[3 + len(row) for row in rows])[:, 0]
@@ -80,7 +80,7 @@ def _question_axes(axes: Any, recording: Recording, question: str, rows: list[st
     axes.set_yticks([0, *place.values()], ["cloud", *place])
     axes.set_ylim(-0.8, len(rows) + 0.7)
     axes.set_title(_shown(question, 100))
-    axes.grid(axis="y", color=_FAINT, lw=0.4)
+    axes.grid(axis="y", color=FAINT, lw=0.4)
 
 
 def _categories(recording: Recording, question: str) -> list[str]:
@@ -116,14 +116,14 @@ def answer_age(answers: Sequence[AnswerRecord]) -> str:
     """How old a frame was when its answer was published: the share of answers that were faster."""
     ages = sorted(answer.frame_age * 1e3 for answer in answers)
     times = sorted(answer.inference_time * 1e3 for answer in answers)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _half("from image callback to published answer", "milliseconds", "share of answers")
-        for values, colour, name in ((times, _FAINT, "in the engine"), (ages, _UNKNOWN, "in all")):
+        for values, colour, name in ((times, FAINT, "in the engine"), (ages, _UNKNOWN, "in all")):
             shares = [(place + 1) / len(values) for place in range(len(values))]
             axes.step(values, shares, where="post", color=colour, lw=1.6, label=name)
         p95 = percentile(ages, 95)
         if p95 is not None:
-            axes.axvline(p95, color=_INK, lw=0.6, ls=":")
+            axes.axvline(p95, color=INK, lw=0.6, ls=":")
             axes.annotate(f"p95 {p95:.0f} ms", (p95, 0.05), xytext=(4, 0), textcoords="offset points")
         axes.set_xlim(left=0)
         axes.set_ylim(0, 1.02)
@@ -133,7 +133,7 @@ def answer_age(answers: Sequence[AnswerRecord]) -> str:
 
 def inference_time(answers: Sequence[AnswerRecord], start: int) -> str:
     """The engine's time for each frame, over the stream's."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _half("inference time", "seconds of the stream", "milliseconds")
         for used, colour, name in ((False, "#94a3b8", "without context"), (True, _UNKNOWN, "with context")):
             group = [answer for answer in answers if (answer.context_stamp is not None) == used]
@@ -146,7 +146,7 @@ def inference_time(answers: Sequence[AnswerRecord], start: int) -> str:
 
 def cloud_delay(contexts: Sequence[ContextRecord], start: int) -> str:
     """From sending a keyframe to its outcome, one mark each."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _half("cloud: from keyframe sent to outcome", "seconds of the stream", "seconds")
         for status in dict.fromkeys(context.status for context in contexts):
             group = [context for context in contexts if context.status == status]
@@ -165,7 +165,7 @@ def cloud_delay(contexts: Sequence[ContextRecord], start: int) -> str:
 
 def rate(answers: Sequence[AnswerRecord], start: int, end: int, outage: tuple[float, float] | None) -> str:
     """Answers a second over the run. outage: seconds since start in which the cloud was dead, if it was killed."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _half("answers per second", "seconds of the stream", "1/s")
         points = rate_over_time([answer.published for answer in answers], start, end)
         axes.step([t for t, _ in points], [n for _, n in points], where="mid", color=_UNKNOWN, lw=1.4)
@@ -182,7 +182,7 @@ def _half(title: str, x: str, y: str) -> tuple[Figure, Any]:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.grid(color=_FAINT, lw=0.4)
+    axes.grid(color=FAINT, lw=0.4)
     return figure, axes
 
 

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process in which one model is measured, started by bench_cli.
+
+Its memory is given back whatever happens, and what had been measured before a crash is kept in its result file.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from edgevlm_ros.assets import bag_path, model_path
+from edgevlm_ros.edge import random_models
+from edgevlm_ros.edge.architectures.architecture import Architecture
+from edgevlm_ros.edge.architectures.registry import architecture_of
+from edgevlm_ros.edge.loading import EngineSettings, load_engine
+from edgevlm_ros.evaluation.annotated_frames import annotated_frames
+from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, plan, rows
+from edgevlm_ros.evaluation.bench_stream import FEWEST_FRAMES, stream
+from edgevlm_ros.machine import available_memory
+from edgevlm_ros.transfer.types import Image
+
+_LARGE = 1_000_000_000  # parameters from which on a small frame is shown: minutes otherwise
+_WIDTH, _SMALL_WIDTH = 640, 224
+_MARGIN = 1.5 * 2**30  # bytes beside the weights: libraries, activations, caches
+_STREAM_SHARE = 0.4  # of a model's time
+
+
+def too_large(parameters: int, available: int) -> str:
+    """Why a model of so many parameters does not fit into so many bytes, or ""."""
+    need = parameters * 4 + _MARGIN
+    if need <= available:
+        return ""
+    return f"{parameters / 1e9:.1f} B parameters need {need / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free"
+
+
+def parameters_of(model: str) -> int:
+    """How many numbers a model holds. model: of random_models.SIZES, or as for assets.model_path."""
+    if model in random_models.SIZES:
+        return random_models.parameters(model)
+    with torch.device("meta"):
+        empty = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(model_path(model)))
+    return sum(parameter.numel() for parameter in empty.parameters())
+
+
+def load(model: str) -> Architecture:
+    """In fp32 on the CPU. model: as for parameters_of."""
+    if model not in random_models.SIZES:
+        return load_engine(EngineSettings(model_path(model), device="cpu")).architecture
+    weights, processor = random_models.build(model)
+    family = architecture_of(weights.config.model_type)
+    assert family is not None
+    return family(weights, processor)
+
+
+def shrunk(image: Image, width: int) -> Image:
+    """The image at most so wide."""
+    if image.shape[1] <= width:
+        return image
+    size = width, round(image.shape[0] * width / image.shape[1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures one model; what came of it is in the result file at any time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--repeats", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    _protect_others()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    start, parameters = time.perf_counter(), parameters_of(asked.model)
+    about = {"model": asked.model, "parameters": parameters, "dtype": "float32", "threads": torch.get_num_threads()}
+    reason = too_large(parameters, available_memory())
+    if reason:
+        _write(asked.result, {**about, "reason": reason})
+        return
+    architecture = load(asked.model)
+    width = _SMALL_WIDTH if parameters > _LARGE else _WIDTH
+    images = [shrunk(one.frame.image, width) for one in annotated_frames(bag_path("demo"), 60)]
+    bench = Bench(architecture, asked.model, images[0])
+    about["frame"] = f"{images[0].shape[1]}x{images[0].shape[0]}"
+    about["load_s"] = round(time.perf_counter() - start, 1)
+    pixels: dict[Point, int] = {}
+
+    def tell(results: Results, kind: str, point: Point) -> None:
+        pixels.setdefault(point, bench.pixels(point))
+        _write(asked.result, _result(about, results, pixels))
+        done = sum(map(len, results.measured.values()))
+        print(json.dumps([done, total, f"{kind} {point.mode} {point.history}"]), flush=True)
+
+    total = len(plan(bench.engine.capabilities)) * asked.repeats
+    print(json.dumps([0, total, "first frame"]), flush=True)
+    frames = [bench.measure("reuse", Point("none", 0)) for _ in range(3)] if parameters < _LARGE else []
+    left = asked.seconds - (time.perf_counter() - start)
+    streaming = _STREAM_SHARE * left
+    if not frames or frames[-1].seconds * FEWEST_FRAMES > streaming:
+        streaming = 0.0
+    results = measure_all(bench, left - streaming, asked.repeats, tell)
+    result = _result(about, results, pixels)
+    if streaming:
+        print(json.dumps([total, total, "stream"]), flush=True)
+        result["stream"] = stream(bench.engine, images, streaming)
+    else:
+        result["left_out"]["stream"] = f"{FEWEST_FRAMES} frames would take too long"
+    _write(asked.result, result)
+
+
+def _protect_others() -> None:
+    """If memory runs out, this process is the one to go."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _result(about: dict[str, Any], results: Results, pixels: dict[Point, int]) -> dict[str, Any]:
+    left_out = {
+        f"{kind}, {point.mode}, history {point.history}": reason for (kind, point), reason in results.left_out.items()
+    }
+    return {**about, "rows": rows(about["model"], results, pixels.__getitem__), "left_out": left_out}
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result))
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    main()
