@@ -5,6 +5,7 @@ import numpy as np
 
 from edgevlm_ros.evaluation.bench import Bench
 from edgevlm_ros.evaluation.bench_process import load
+from edgevlm_ros.evaluation.bench_stream import stream
 
 
 def test_a_stream_has_frames_of_both_kinds() -> None:
