@@ -6,10 +6,24 @@ import pytest
 import torch
 from PIL import Image
 
+from edgevlm_ros.transfer.conversation import worded
 from edgevlm_ros.transfer.geometry import crop_box
-from edgevlm_ros.transfer.types import Region
+from edgevlm_ros.transfer.types import Region, Source
 from edgevlm_ros.world import questions as q
-from edgevlm_ros.world.samples import CELL_LABELS, Ask, Shot, cells, crop_around, invented, make_ask
+from edgevlm_ros.world.samples import (
+    CELL_LABELS,
+    NOW,
+    OLDEST,
+    Ask,
+    Shot,
+    cells,
+    crop_around,
+    invented,
+    make_ask,
+    remembered,
+    turn,
+    wrongness,
+)
 from edgevlm_ros.world.train import Trainee
 
 WINDOW = (0.0, 0.0, 320.0, 240.0)
@@ -28,8 +42,9 @@ def shot() -> Shot:
 
 @pytest.fixture(scope="module")
 def asks(shot: Shot) -> list[Ask]:
+    turns = (turn(q.CART, "gas, left", 7.0), turn(q.CART, "no cart", 3.0, Source.EDGE))
     return [
-        Ask(shot, list(q.STANDING), [(q.CART, "gas, left")], crop_around((0.125, 0.5, 0.375, 2 / 3), WINDOW, None)),
+        Ask(shot, list(q.STANDING), turns, crop_around((0.125, 0.5, 0.375, 2 / 3), WINDOW, None)),
         Ask(shot, [q.LOAD]),
     ]
 
@@ -60,7 +75,7 @@ def test_questions_packed_together_do_not_hear_each_other(kind: str, shot: Shot)
 def test_a_packed_pass_is_the_models_own_forward_pass(asks: list[Ask]) -> None:
     torch.manual_seed(0)
     trainee = Trainee("svlm").eval()
-    ask = Ask(asks[0].shot, [q.CART], asks[0].history, asks[0].crop)
+    ask = Ask(asks[0].shot, [q.CART], asks[0].turns, asks[0].crop)
     batch = trainee.batch([ask], None)
     with torch.no_grad():
         ours, _ = trainee(batch)
@@ -71,6 +86,22 @@ def test_a_packed_pass_is_the_models_own_forward_pass(asks: list[Ask]) -> None:
             mm_token_type_ids=(batch.ids == trainee.model.config.image_token_id).int(),
         ).logits[0][batch.targets[0] >= 0]
     torch.testing.assert_close(ours, stock, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("provenance", [True, False])
+def test_a_packed_sample_is_worded_as_the_pipeline_words_it(shot: Shot, provenance: bool) -> None:
+    trainee = Trainee("svlm")
+    turns = (turn(q.CART, "gas, left", 7.0), turn(q.CART, "no cart", 3.0, Source.EDGE))
+    batch = trainee.batch([Ask(shot, [q.CART], turns, None, provenance)], None)
+    exchanges, text = worded(turns, q.CART, NOW, provenance)
+    messages: list[dict[str, object]] = []
+    for exchange in exchanges:
+        messages += [{"role": "user", "content": exchange.asked}, {"role": "assistant", "content": exchange.said}]
+    messages.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]})
+    prompt = trainee.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ours = trainee.tokenizer.decode(batch.ids[0]).replace("<|image_pad|>" * 30, "<|image_pad|>")
+    assert ours == f"{prompt}acid, left<|im_end|>"
+    assert ("[3 s later]" in ours) == provenance
 
 
 def test_cells_know_what_they_show(shot: Shot) -> None:
@@ -90,19 +121,41 @@ def test_the_training_crop_is_the_pipelines() -> None:
 
 def test_invented_histories_are_right_or_wrong_about_the_load(shot: Shot) -> None:
     rng = np.random.default_rng(0)
-    right = [invented(q.CART, shot.seen, "correct", rng) for _ in range(50)]
-    wrong = [invented(q.CART, shot.seen, "wrong", rng) for _ in range(50)]
+    right = [invented(q.CART, shot.seen, "correct", 5.0, rng) for _ in range(50)]
+    wrong = [invented(q.CART, shot.seen, "wrong", 5.0, rng) for _ in range(50)]
     assert all(said.startswith("acid, ") for said in right)
     assert len(set(right)) > 1, "the side may be out of date"
     assert not any(said.startswith("acid") for said in wrong)
     assert all(said in q.ANSWERS[q.CART] for said in right + wrong)
 
 
+def test_the_older_an_invented_answer_the_likelier_it_is_out_of_date(shot: Shot) -> None:
+    rng = np.random.default_rng(0)
+
+    def right(age: float) -> float:
+        said = [remembered(q.CART, shot.seen, age, rng, 1.0).text for _ in range(300)]
+        return sum(text == "acid, left" for text in said) / len(said)
+
+    assert right(1.0) > 0.6 > right(5.0) > right(14.0)
+    assert wrongness(1.0, Source.CLOUD) < wrongness(1.0, Source.EDGE) < wrongness(OLDEST, Source.EDGE)
+
+
+def test_most_samples_say_who_spoke_some_do_not_and_some_have_no_history(shot: Shot) -> None:
+    rng = np.random.default_rng(0)
+    made = [make_ask(shot, rng, told=0.8, doubt=1.0, crop=0.4, count=4) for _ in range(400)]
+    told = [ask for ask in made if ask.turns]
+    assert 0.75 < len(told) / len(made) < 0.85
+    assert 0.55 < sum(ask.provenance for ask in told) / len(made) < 0.65
+    assert {t.source for ask in told for t in ask.turns} == {Source.EDGE, Source.CLOUD}
+    assert all(0 < NOW - t.stamp < 22e9 for ask in told for t in ask.turns)
+    assert all([t.stamp for t in ask.turns] == sorted(t.stamp for t in ask.turns) for ask in told)
+
+
 def test_ambiguous_things_are_not_asked_about(shot: Shot) -> None:
     rng = np.random.default_rng(0)
     vague = Shot(shot.frame, WINDOW, shot.classes, q.Observation(ambiguous=("cart", "machine")))
     for _ in range(20):
-        assert make_ask(vague, rng, mix=(0.4, 0.3, 0.3), crop=0.5, count=4).questions == [q.WHERE_PERSON]
+        assert make_ask(vague, rng, told=0.6, doubt=1.0, crop=0.5, count=4).questions == [q.WHERE_PERSON]
 
 
 def test_a_step_of_training_lowers_the_loss(asks: list[Ask]) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 from edgevlm_ros.assets import share_dir
 
 RENDERED = Path("runs/world")
-MINUTES = {"svlm": 55.0, "lvlm": 90.0}  # what the bundled models got, one core each (the LVLM at last two)
+MINUTES = {"svlm": 85.0, "lvlm": 90.0}  # what the bundled models got, one core each (the LVLM at last two)
 DESCRIPTION = "The world that the bundled models know: render it, train them from scratch, measure, film."
 EPILOG = (
     "From nothing to both models on a 2-core CPU: `render` (6 min), then `train svlm` and `train lvlm` side by side "
-    "(55 and 90 min), then `evaluate` and `bag`. Nothing is downloaded."
+    "(85 and 90 min), then `evaluate` and `bag`. Nothing is downloaded."
 )
 
 
@@ -59,7 +59,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, default=RENDERED, help="where `render` put its frames (default %(default)s)"
     )
     train.add_argument("--out", type=Path, help="model folder to write (default DATA/KIND/model)")
-    train.add_argument("--minutes", type=float, help="training time, all runs together (default: svlm 55, lvlm 90)")
+    train.add_argument("--minutes", type=float, help="training time, all runs together (default: svlm 85, lvlm 90)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads; 1 each for both side by side (default 1)")
     train.add_argument("--seed", type=int, default=0, help="of weights and samples (default %(default)s)")
     train.set_defaults(run=_train)
@@ -67,8 +67,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a model on the held-out test frames",
-        description="Exact match per question, alone and with a right or wrong history and a zoomed second view, "
-        "beside the share of the commonest answer. Writes metrics.json into the model's folder.",
+        description="Exact match per question, alone and with a right or wrong last answer, fresh or old, and a "
+        "zoomed second view, beside the share of the commonest answer. Writes metrics.json into the model's folder.",
     )
     evaluate.add_argument("kind", choices=("svlm", "lvlm"))
     evaluate.add_argument("--model", type=Path, help="model folder (default: the bundled one)")

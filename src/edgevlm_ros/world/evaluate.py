@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast,
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from edgevlm_ros.transfer.conversation import worded
+from edgevlm_ros.transfer.types import Turn
 from edgevlm_ros.world import models
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import Split
+from edgevlm_ros.world.samples import NOW
 from edgevlm_ros.world.train import Trainee, modes, rounded, scores
 
 
@@ -46,15 +50,18 @@ class Speaker:
         question: str,
         frame: np.ndarray,
         *,
-        history: list[tuple[str, str]] | None = None,
+        turns: Sequence[Turn] = (),
         crop: np.ndarray | None = None,
+        provenance: bool = True,
     ) -> str:
-        """The reply to a question about a frame, (H, W, 3) uint8, greedy."""
+        """The reply to a question about a frame, (H, W, 3) uint8, greedy. turns: stamped before samples.NOW."""
         views = [frame] if crop is None else [frame, crop]
         messages: list[dict[str, Any]] = []
-        for asked, said in history or []:
-            messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-        content = [{"type": "image"} for _ in views] + [{"type": "text", "text": question}]
+        exchanges, text = worded(turns, question, NOW, provenance)
+        for exchange in exchanges:
+            messages.append({"role": "user", "content": exchange.asked})
+            messages.append({"role": "assistant", "content": exchange.said})
+        content = [{"type": "image"} for _ in views] + [{"type": "text", "text": text}]
         messages.append({"role": "user", "content": content})
         prompt = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         pixels = self.images([Image.fromarray(view) for view in views], return_tensors="pt")

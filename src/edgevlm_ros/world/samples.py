@@ -2,16 +2,19 @@
 """Training samples: a frame as a moving camera might have seen it, what was said before, what is asked now.
 
 Conversations are invented from the ground truth, not taken from any model: the last answer may be right, out of date
-or wrong, and the small model has to learn when to believe its eyes and when to believe what it has been told.
+or wrong, the likelier the older it is, and the small model has to learn when to believe its eyes and when to believe
+what it has been told. The words around a turn are the pipeline's own (transfer/conversation.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from edgevlm_ros.transfer.types import Question, Source, Turn
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import HEIGHT, WIDTH, Split
 from edgevlm_ros.world.render import CLASSES
@@ -19,10 +22,14 @@ from edgevlm_ros.world.scene import LOADS, NAMES, STATES
 
 # What a visual token can be asked about its own cell, by the auxiliary loss.
 CELL_LABELS = ("person", "cart", "machine", *LOADS, *NAMES, *STATES)
-HISTORY_KINDS = ("none", "correct", "wrong")
 SIGNS = (LOADS, NAMES, STATES)  # labels of which a cell with a sign has one
 NEAR = 0.35  # share of the windows that are drawn tightly around a cart or machine: signs seen from near
 CROP_MARGIN, CROP_MIN = 1.4, 0.3
+YOUNGEST, OLDEST = 0.2, 15.0  # seconds: age of the last answer, up to what the pipeline still tells by default
+OWN = 0.2  # share of the turns that the small model is told are its own
+BARE = 0.25  # share of the conversations without a word on who spoke and when: that form is to work as well
+LASTS = {q.SIDES: 4.0, STATES: 12.0}  # seconds in which an answer about what changes by itself goes out of date
+NOW = 3600 * 10**9  # stamp of every sample's frame; only differences are told
 
 PixelBox = tuple[float, float, float, float]
 
@@ -39,12 +46,16 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One sample: several questions about the same shot share its image (and history and crop)."""
+    """One sample: several questions about the same shot share its image (and history and crop).
+
+    turns: what was said before, stamped before NOW. provenance: whether the model is told who spoke and how long ago.
+    """
 
     shot: Shot
     questions: list[str]
-    history: list[tuple[str, str]] = field(default_factory=list)
+    turns: tuple[Turn, ...] = ()
     crop: PixelBox | None = None
+    provenance: bool = True
 
 
 def take_shot(split: Split, index: int, rng: np.random.Generator | None) -> Shot:
@@ -108,21 +119,24 @@ def crop_around(box: q.Box, window: PixelBox, rng: np.random.Generator | None) -
     return left, top, left + share * width, top + share * height
 
 
-def make_ask(shot: Shot, rng: np.random.Generator, *, mix: tuple[float, float, float], crop: float, count: int) -> Ask:
-    """mix: shares of the HISTORY_KINDS. crop: share of samples with a zoomed second view. count: questions."""
+def make_ask(shot: Shot, rng: np.random.Generator, *, told: float, doubt: float, crop: float, count: int) -> Ask:
+    """told: share of samples with a history. doubt: factor on how often it is wrong. crop: share with a zoomed view.
+
+    count: questions, of which the history is about the first.
+    """
     possible = [question for question in q.ALL if q.SUBJECT[question] not in shot.seen.ambiguous]
     if not possible:
         return Ask(shot, [])
     weights = np.array([2.0 if question in q.STANDING else 1.0 for question in possible])
     chosen = rng.choice(len(possible), min(count, len(possible)), replace=False, p=weights / weights.sum())
     asked = [possible[i] for i in chosen]
-    history: list[tuple[str, str]] = []
-    kind = HISTORY_KINDS[int(rng.choice(3, p=mix))]
-    if kind != "none":
-        about = asked[0]
-        if rng.random() < 0.2:  # an older turn, of any worth
-            history.append((about, invented(about, shot.seen, str(rng.choice(("correct", "wrong"))), rng)))
-        history.append((about, invented(about, shot.seen, kind, rng)))
+    turns: list[Turn] = []
+    if rng.random() < told:
+        age = YOUNGEST + (OLDEST - YOUNGEST) * rng.random() ** 1.5
+        turns.append(remembered(asked[0], shot.seen, age, rng, doubt))
+        if rng.random() < 0.2:
+            turns.insert(0, remembered(asked[0], shot.seen, age + rng.uniform(0.3, 6.0), rng, doubt))
+    provenance = bool(rng.random() >= BARE)
     box = None
     if rng.random() < crop:
         subject = q.SUBJECT[asked[0]]
@@ -131,11 +145,35 @@ def make_ask(shot: Shot, rng: np.random.Generator, *, mix: tuple[float, float, f
             cx, cy, size = rng.uniform(0.1, 0.9), rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.4)
             region = (cx - size / 2, cy - size / 2, cx + size / 2, cy + size / 2)
         box = crop_around(region, shot.window, rng)
-    return Ask(shot, asked, history, box)
+    return Ask(shot, asked, tuple(turns), box, provenance)
 
 
-def invented(question: str, seen: q.Observation, kind: str, rng: np.random.Generator) -> str:
-    """What an earlier turn said. correct: the thing is named rightly, though it may have moved. wrong: it is not."""
+def remembered(question: str, seen: q.Observation, age: float, rng: np.random.Generator, doubt: float) -> Turn:
+    """A turn of so many seconds ago, by either speaker, wrong as often as its age and speaker suggest."""
+    source = Source.EDGE if rng.random() < OWN else Source.CLOUD
+    kind = "wrong" if rng.random() < doubt * wrongness(age, source) else "correct"
+    return turn(question, invented(question, seen, kind, age, rng), age, source)
+
+
+def turn(question: str, said: str, age: float, source: Source = Source.CLOUD) -> Turn:
+    """age: seconds before NOW."""
+    return Turn(NOW - round(age * 1e9), Question(question), said, source)
+
+
+def wrongness(age: float, source: Source) -> float:
+    """How likely an answer of that age names another thing than what is there now, or denies that there is one.
+
+    Things come and go as the robot drives, and the small model's own answers were worse from the start. A third on
+    average, seldom for a fresh answer of the cloud, two thirds for the oldest.
+    """
+    return min(0.7, 0.08 + 0.04 * age + (0.15 if source is Source.EDGE else 0.0))
+
+
+def invented(question: str, seen: q.Observation, kind: str, age: float, rng: np.random.Generator) -> str:
+    """What a turn said that many seconds ago.
+
+    correct: the thing is named rightly, though it may have moved or its light changed since. wrong: it is not.
+    """
     truth = q.answer(question, seen)
     subject = q.SUBJECT[question]
     there = seen.box(subject) is not None
@@ -143,13 +181,12 @@ def invented(question: str, seen: q.Observation, kind: str, rng: np.random.Gener
         return truth
     if kind == "wrong" and there and rng.random() < 0.25:
         return q.ABSENT[subject]
-    parts = [_pick(rng, ALTERNATIVES[question][0])] if not there else truth.split(", ")
     if not there:
         return ", ".join(_pick(rng, values) for values in ALTERNATIVES[question])
     said = []
-    for part, values in zip(parts, ALTERNATIVES[question], strict=True):
+    for part, values in zip(truth.split(", "), ALTERNATIVES[question], strict=True):
         if values == q.SIDES or (values == STATES and question == q.MACHINE):  # changes by itself: often out of date
-            said.append(part if rng.random() < (0.4 if values == q.SIDES else 0.7) else _pick(rng, values))
+            said.append(part if rng.random() < math.exp(-age / LASTS[values]) else _pick(rng, values))
         elif kind == "correct":
             said.append(part)
         else:

@@ -3,8 +3,8 @@
 
 What makes so small a model learn at all: an auxiliary loss on every visual token (what is in this cell, which sign,
 which row, which column), batches of 16 with several questions sharing an image, mosaics full of signs, and a curriculum
-of conversations that first can be trusted and later cannot. The schedule runs on training minutes rather
-than steps, so that a busy machine still ends with a cooled-down learning rate. Interrupted training resumes.
+of conversations that first can be trusted, later the less the older they are. The schedule runs on training minutes
+rather than steps, so that a busy machine still ends with a cooled-down learning rate. Interrupted training resumes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,18 +23,61 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from edgevlm_ros.transfer.conversation import worded
 from edgevlm_ros.world import models
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import Split, load_split
 from edgevlm_ros.world.mosaic import Sign, find_signs, mosaic
-from edgevlm_ros.world.samples import CELL_LABELS, SIGNS, Ask, Shot, cells, crop_around, invented, make_ask, take_shot
+from edgevlm_ros.world.samples import (
+    CELL_LABELS,
+    NOW,
+    SIGNS,
+    Ask,
+    Shot,
+    cells,
+    crop_around,
+    invented,
+    make_ask,
+    take_shot,
+    turn,
+)
 
 BATCH = 16
 LEARNING_RATE = {"svlm": 1.2e-3, "lvlm": 1.0e-3}
 WARM_UP = 150  # steps
 TRUSTFUL = 0.35  # share of the training during which histories are mostly right
+TOLD, DOUBT = 0.8, 0.2  # share of samples with a history; its wrongness as long as it is to be trusted
+FRESH, OLD = (1.0, 3.0), (6.0, 12.0)  # seconds: ages of the last answer in the tests
 BOXES_LATER = 0.5  # until this share of the training box edges count little
 CHECKPOINT_SECONDS = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way of asking that is measured on its own.
+
+    history: the last answer is right or wrong, or there is none. ages: seconds, from and to. crop: zoomed second view.
+    provenance: whether the model is told who spoke and how long ago.
+    """
+
+    history: Literal["correct", "wrong"] | None = None
+    ages: tuple[float, float] = FRESH
+    crop: bool = False
+    provenance: bool = True
+
+
+MODES = {
+    "plain": Mode(),
+    "correct_history": Mode("correct"),
+    "wrong_history": Mode("wrong", OLD),
+    "correct_old_history": Mode("correct", OLD),
+    "wrong_fresh_history": Mode("wrong"),
+    "correct_bare_history": Mode("correct", provenance=False),
+    "wrong_bare_history": Mode("wrong", OLD, provenance=False),
+    "crop": Mode(crop=True),
+    "crop_wrong_history": Mode("wrong", OLD, crop=True),
+}
+WATCHED = ("plain", "correct_history", "wrong_history", "crop")  # while training
 
 
 @dataclass(slots=True)
@@ -80,9 +123,10 @@ class Trainee(nn.Module):
         sequences, images, views, labels = [], [], [], []
         for number, ask in enumerate(asks):
             ids: list[int] = []
-            for question, said in ask.history:
-                ids += self.tokens(f"<|im_start|>user\n{question}<|im_end|>\n")
-                ids += self.tokens(f"<|im_start|>assistant\n{said}<|im_end|>\n")
+            exchanges, _ = worded(ask.turns, "", NOW, ask.provenance)
+            for exchange in exchanges:
+                ids += self.tokens(f"<|im_start|>user\n{exchange.asked}<|im_end|>\n")
+                ids += self.tokens(f"<|im_start|>assistant\n{exchange.said}<|im_end|>\n")
             ids += self.tokens("<|im_start|>user\n")
             boxes = [ask.shot.window] + ([ask.crop] if ask.crop else [])
             for view, box in enumerate(boxes):
@@ -93,7 +137,8 @@ class Trainee(nn.Module):
                 labels.append(cells(ask.shot, box, self.grid))
             segments, targets = [0] * len(ids), [-100] * len(ids)
             for n, question in enumerate(ask.questions, start=1):
-                asked = self.tokens(f"{question}<|im_end|>\n<|im_start|>assistant\n")
+                _, text = worded(ask.turns, question, NOW, ask.provenance)
+                asked = self.tokens(f"{text}<|im_end|>\n<|im_start|>assistant\n")
                 said_now = self.tokens(f"{self.truth(question, ask.shot)}<|im_end|>")
                 targets += [-100] * (len(asked) - 1) + said_now + [-100]
                 ids += asked + said_now
@@ -257,42 +302,43 @@ def asks_for_training(
     split: Split, kind: str, rng: np.random.Generator, progress: float, order: Iterator[int]
 ) -> list[Ask]:
     """One batch of samples for this point of the curriculum."""
-    mix = (1.0, 0.0, 0.0)
-    crop = 0.0
-    if kind == "svlm":
-        mix = (0.3, 0.65, 0.05) if progress < TRUSTFUL else (0.20, 0.55, 0.25)
-        crop = 0.4
+    told, crop = (TOLD, 0.4) if kind == "svlm" else (0.0, 0.0)
+    doubt = DOUBT if progress < TRUSTFUL else 1.0
     asks: list[Ask] = []
     while len(asks) < BATCH:
         shot = take_shot(split, next(order), rng)
-        ask = make_ask(shot, rng, mix=mix, crop=crop, count=4)
+        ask = make_ask(shot, rng, told=told, doubt=doubt, crop=crop, count=4)
         if ask.questions:
             asks.append(ask)
     return asks
 
 
 def modes(kind: str) -> tuple[str, ...]:
-    return ("plain", "correct_history", "wrong_history", "crop", "crop_wrong_history") if kind == "svlm" else ("plain",)
+    return tuple(MODES) if kind == "svlm" else ("plain",)
 
 
 def asks_for_testing(split: Split, mode: str, size: int) -> list[Ask]:
-    """All standing questions and halves about whole frames; with histories or crops one question a sample."""
+    """All standing questions and halves about whole frames; with histories or crops one question a sample.
+
+    Modes that differ in their wording only get the same conversations.
+    """
     rng = np.random.default_rng(7)
+    how = MODES[mode]
     asks = []
     for index in range(min(size, len(split))):
         shot = take_shot(split, index, None)
-        if mode == "plain":
+        if how == Mode():
             asks.append(Ask(shot, list(q.ALL)))
             continue
         for question in q.STANDING:
-            history, box = [], None
-            if mode.endswith("history"):
-                kind = "correct" if mode == "correct_history" else "wrong"
-                history = [(question, invented(question, shot.seen, kind, rng))]
+            turns, box = [], None
+            if how.history is not None:
+                age = rng.uniform(*how.ages)
+                turns.append(turn(question, invented(question, shot.seen, how.history, age, rng), age))
             region = shot.seen.box(q.SUBJECT[question])
-            if mode.startswith("crop") and region is not None:
+            if how.crop and region is not None:
                 box = crop_around(region, shot.window, None)
-            asks.append(Ask(shot, [question], history, box))
+            asks.append(Ask(shot, [question], tuple(turns), box, how.provenance))
     return asks
 
 
@@ -365,7 +411,8 @@ def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, 
         if spent - last_save > CHECKPOINT_SECONDS or spent >= budget:
             last_save = spent
             trainee.eval()
-            mean = {mode: rounded(scores(trainee, val, mode, 150)) for mode in modes(kind)}
+            watched = [mode for mode in modes(kind) if mode in WATCHED]
+            mean = {mode: rounded(scores(trainee, val, mode, 150)) for mode in watched}
             row = {"step": step, "spent": round(spent), "said": sums[0] / count, "aux": sums[1] / count, "val": mean}
             sums, count = np.zeros(2), 0
             with (home / "log.jsonl").open("a") as file:
