@@ -141,6 +141,17 @@ def test_regions_follow_the_scene(pipeline: Pipeline) -> None:
     assert answer.focus_time > 0.0
 
 
+def test_regions_follow_the_scene_through_frames_that_are_not_answered(pipeline: Pipeline) -> None:
+    pipeline.on_frame(frame(1.0))
+    pipeline.on_context(reply(1.0))
+    for step in range(1, 9):
+        pipeline.notice(frame(1.0 + step / 10, pan=4 * step))
+    answer = pipeline.on_frame(frame(2.0, pan=32))
+    assert answer.focus is not None
+    (region,) = answer.focus.regions
+    assert (region.x0 + region.x1) / 2 == pytest.approx(70 - 32, abs=4)
+
+
 def test_a_context_is_suspended_while_the_scene_is_another_one(pipeline: Pipeline, engine: Recorder) -> None:
     pipeline.on_frame(frame(1))
     assert pipeline.on_context(reply(1)) is Outcome.APPLIED

@@ -8,8 +8,8 @@ from edgevlm_ros.slot import NewestSlot
 
 def test_the_newest_item_takes_the_place_of_the_one_before() -> None:
     slot: NewestSlot[int] = NewestSlot()
-    assert slot.put(1) is False
-    assert slot.put(2) is True
+    assert slot.put(1) is None
+    assert slot.put(2) == 1
     assert slot.take() == 2
 
 

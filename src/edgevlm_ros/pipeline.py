@@ -175,8 +175,7 @@ class Pipeline:
         """Whether the scene no longer is the keyframe's. Unknown is no."""
         if keyframe is None or not self._replacement.min_similarity:
             return False
-        alike = similarity(keyframe, now)
-        return alike is not None and alike < self._replacement.min_similarity
+        return similarity(keyframe, now) < self._replacement.min_similarity
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -202,6 +201,10 @@ class Pipeline:
         On the inference thread. Nothing is remembered of it.
         """
         return self._answer(frame, question, on_token, stop)
+
+    def notice(self, frame: Frame) -> None:
+        """Remembers a frame that is not answered, so that regions find their way to the next one. Any thread."""
+        self._memory.add(glimpse(frame.stamp, frame.image))
 
     def _answer(self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None) -> Answer:
         rule = self._focus

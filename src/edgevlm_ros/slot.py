@@ -15,11 +15,10 @@ class NewestSlot(Generic[Item]):
         self._item: Item | None = None
         self._closed = False
 
-    def put(self, item: Item) -> bool:
-        """Leaves an item; true if it took the place of one that nobody had taken."""
+    def put(self, item: Item) -> Item | None:
+        """Leaves an item; returns the one whose place it took, if nobody had taken it."""
         with self._condition:
-            replaced = self._item is not None
-            self._item = item
+            replaced, self._item = self._item, item
             self._condition.notify()
             return replaced
 

@@ -31,8 +31,10 @@ from edgevlm_ros.transfer.focus import FOCUS_MODES
 from edgevlm_ros.transfer.pruning import kept, sampled
 from edgevlm_ros.transfer.types import Image, Timings
 
-# A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most.
-_SLICE_SHARE = 0.08
+# A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most. Below
+# some tokens a slice costs the same, whatever their number.
+_SLICE_SHARE = 0.1
+_SLICE_TOKENS = (32, 1024)
 # Some families' templates mark who speaks with plain words.
 _SPEAKER = re.compile(r"\b(system|user|assistant)\s*:", re.IGNORECASE)
 _REMEMBERED_VIEWS = 4
@@ -104,7 +106,7 @@ class TransformersEngine:
         self._turns = Turns()
         self._prefixes = Prefixes()
         self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
-        self._slice = 32  # tokens; adapts to the frames' time
+        self._slice = 64  # tokens; adapts to the frames' time
         self._frame_time = 0.0
         self._beginning = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_beginning)
 
@@ -172,7 +174,8 @@ class TransformersEngine:
     def _adapt_slice(self, elapsed: float) -> None:
         if self._frame_time:
             wanted = self._slice * _SLICE_SHARE * self._frame_time / max(elapsed, 1e-6)
-            self._slice = int(min(max(wanted, self._slice / 2, 8), self._slice * 2, 1024))
+            wanted = min(max(wanted, self._slice / 2), self._slice * 2)
+            self._slice = int(min(max(wanted, _SLICE_TOKENS[0]), _SLICE_TOKENS[1]))
 
     # -- one answer --------------------------------------------------------------------------------------------------
 
