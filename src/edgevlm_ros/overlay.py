@@ -127,9 +127,8 @@ def _mark(picture: Image, focus: FocusMap, mode: str) -> None:
         x0, y0 = int(region.x0), int(region.y0)
         cv2.rectangle(picture, (x0, y0), (max(x0, ceil(region.x1) - 1), max(y0, ceil(region.y1) - 1)), _CLOUD, line)
     for region in focus.regions:
-        label = f"{clean_text(region.label, 40)} {region.score:.2f}".lstrip()
-        _tag(picture, label, _CLOUD, int(region.x0), int(region.y0))
-    _tag(picture, f"focus: {mode}", _WHITE, 0, 0)
+        _tag(picture, region.label, f"{region.score:.2f}", _CLOUD, int(region.x0), int(region.y0))
+    _tag(picture, "focus:", mode, _WHITE, 0, 0)
 
 
 def _corners(picture: Image, window: Box, line: int) -> None:
@@ -141,16 +140,20 @@ def _corners(picture: Image, window: Box, line: int) -> None:
             cv2.line(picture, (x, y), (x, y + down), _WHITE, line)
 
 
-def _tag(picture: Image, text: str, colour: Colour, x: int, y: int) -> None:
+def _tag(picture: Image, label: str, value: str, colour: Colour, x: int, y: int) -> None:
     """A label that stands on the upper left corner of a box, or below it where there is no room above."""
     height, width = picture.shape[:2]
     size = max(10, _font_size(width) - 2)
-    (text,) = _wrapped(text, size, width - size, 1)
-    wide, high = _length(text, size) + size // 2, round(1.35 * size)
-    x = max(0, min(x, width - wide))
+    gap = size // 4
+    end = _length(value, size) + 2 * gap
+    (label,) = _wrapped(label, size, width - end - gap, 1)
+    start = gap + _length(label, size) + (gap if label else 0)
+    x = max(0, min(x, width - start - end))
+    high = round(1.35 * size)
     y = y - high if y >= high else max(0, min(y, height - high))
-    picture[y : y + high, x : x + wide] = _DARK
-    _tell(picture, x + size // 4, y + high // 2, text, colour, size)
+    picture[y : y + high, x : x + start + end - gap] = _DARK
+    _tell(picture, x + gap, y + high // 2, label, colour, size)
+    _tell(picture, x + start, y + high // 2, value, colour, size)
 
 
 # -- the words -------------------------------------------------------------------------------------------------------
@@ -175,6 +178,7 @@ def _row(size: int) -> int:
     return round(1.45 * size)
 
 
+@lru_cache(512)
 def _length(text: str, size: int) -> int:
     return ceil(font(size).getlength(text))
 
@@ -220,7 +224,7 @@ def _tell(picture: Image, x: int, y: int, text: str, colour: Colour, size: int) 
     below[:] = (below * (255 - share) + share * np.array(colour, np.uint16)) // 255
 
 
-@lru_cache(64)
+@lru_cache(256)
 def _glyphs(text: str, size: int) -> tuple[NDArray[np.uint16], int, int]:
     """A row of text as a mask in 0..255, and where its left upper corner lies.
 
