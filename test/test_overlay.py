@@ -121,6 +121,10 @@ def test_it_is_told_whether_the_cloud_or_the_edge_has_spoken() -> None:
     assert not same(caption(cloud), caption(edge))
 
 
+def test_it_is_told_that_the_context_is_suspended() -> None:
+    assert not same(caption(answer()), caption(replace(answer(), suspended=True)))
+
+
 def test_an_unknown_confidence_is_left_out() -> None:
     assert not same(caption(replace(answer(), confidence=float("nan"))), caption(answer()))
 

@@ -187,7 +187,8 @@ def _caption(answer: Answer) -> list[_Words]:
     sure = [f"{answer.confidence:.2f}"] if np.isfinite(answer.confidence) else []
     aside = " · ".join([*sure, f"{answer.inference_time * 1e3:.0f} ms"])
     if answer.context is None:
-        cloud = _Words("cloud: ", "no words in use", _FAINT)
+        state = "suspended, the scene has changed" if answer.suspended else "no words in use"
+        cloud = _Words("cloud: ", state, _FAINT)
     else:
         age = max(0.0, (answer.stamp - answer.context.stamp) * 1e-9)
         lead = f"{answer.context.source.name.lower()}, {age:.1f} s ago: "

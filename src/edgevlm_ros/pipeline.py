@@ -245,6 +245,7 @@ class Pipeline:
             focus_mode=rule.mode if focus is not None else "none",
             focus_time=focused - seen,
             timings=completion.timings,
+            suspended=suspended,
         )
 
     def _remembered(self, frame: Frame, features: NDArray[np.float32] | None) -> Glimpse:

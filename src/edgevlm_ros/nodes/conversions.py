@@ -67,6 +67,7 @@ def to_answer_msg(answer: Answer, header: Header, model: str, frame_age: float) 
         focus_time=answer.focus_time,
         focus_mode=answer.focus_mode,
     )
+    message.context_suspended = answer.suspended
     if answer.context is not None:
         message.context_used = True
         message.context_stamp = to_time(answer.context.stamp)

@@ -364,15 +364,15 @@ class EdgeNode(CameraNode):
         self._counters.answered += 1
         self._counters.inference.append(answer.inference_time)
         self._counters.overhead.append(frame_age - answer.inference_time)
-        self._show(frame, answer, message, pipeline.focus.beta)
+        self._show(frame, answer, message, pipeline.focus)
 
-    def _show(self, frame: Frame, answer: Answer, message: AnswerMsg, beta: float) -> None:
-        strength = beta if "attention" in answer.focus_mode else 0.0
+    def _show(self, frame: Frame, answer: Answer, message: AnswerMsg, focus: Focus) -> None:
+        strength = focus.beta if "attention" in answer.focus_mode else 0.0
         self._publish(self._focuses, to_focus_msg(answer, message.header, strength))
         if answer.focus is not None and self._maps.get_subscription_count():
             self._publish(self._maps, to_image(message.header, answer.focus.grid, "32FC1"))
         if self._overlays.get_subscription_count():
-            picture = overlay.render(frame.image, answer)
+            picture = overlay.render(frame.image, answer, focus)
             self._publish(self._overlays, to_image(message.header, picture[..., ::-1], "bgr8"))
 
     # -- what people see ---------------------------------------------------------------------------------------------

@@ -146,7 +146,8 @@ class Answer:
     """What the SVLM said about a frame. Times are seconds on the steady clock, spent in the engine.
 
     context: the cloud turn that stood in the prompt, if one did. focus: what steered the eyes, if anything did.
-    focus_time: spent on carrying the regions and building the map.
+    focus_time: spent on carrying the regions and building the map. suspended: what the cloud said was not used, since
+    the scene does not look like its keyframe's.
     """
 
     stamp: int
@@ -160,3 +161,4 @@ class Answer:
     focus_mode: str = "none"
     focus_time: float = 0.0
     timings: Timings = field(default_factory=Timings)
+    suspended: bool = False
