@@ -275,7 +275,7 @@ def test_a_focus_that_the_engine_cannot_do_is_refused(engine: Recorder) -> None:
         Pipeline(engine, WHERE, focus=Focus(mode="crop", pixel_budget=0.5))
 
 
-# -- with a thread for contexts ------------------------------------------------------------------------------------------
+# -- with a thread for contexts ----------------------------------------------------------------------------------------
 
 
 def eventually_told(pipeline: Pipeline, engine: Recorder, second: float) -> list[str]:
@@ -326,7 +326,7 @@ def test_a_context_of_the_stream_before_a_restart_is_not_told_after_it(live: Pip
     assert eventually_told(live, engine, 9.5) == []
 
 
-# -- any order of events -------------------------------------------------------------------------------------------------
+# -- any order of events -----------------------------------------------------------------------------------------------
 
 EVENTS = st.lists(
     st.one_of(

@@ -21,9 +21,7 @@ class Exchange:
     said: str
 
 
-def worded(
-    turns: Sequence[Turn], question: str, now: int, provenance: bool = True
-) -> tuple[tuple[Exchange, ...], str]:
+def worded(turns: Sequence[Turn], question: str, now: int, provenance: bool = True) -> tuple[tuple[Exchange, ...], str]:
     """The exchanges before the image, oldest first, and the question after it.
 
     Each turn says who answered and how long after the turn before it; the question says how long after the last turn
