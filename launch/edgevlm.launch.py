@@ -22,7 +22,7 @@ ARGUMENTS = {
     "image_transport": ("raw", "raw or compressed."),
     "question": ("Where is the person?", "What is asked of every frame."),
     "model": ("micro_svlm", "The edge model: a bundled one, a folder or a hub id."),
-    "focus_mode": ("crop", "none, attention or crop."),
+    "focus_mode": ("crop", "none, or some of attention, prune, crop, overlay, text, joined by +."),
     "cloud_url": ("http://127.0.0.1:8765/v1", "An OpenAI-compatible server; `edgevlm serve` starts the bundled one."),
     "cloud_model": ("", "Name of the model at that server; empty for the first it lists."),
     "cloud_key_env": ("", "Environment variable that holds the server's key."),
