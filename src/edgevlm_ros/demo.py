@@ -79,7 +79,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="for the results (%(default)s)")
     add("--rate", type=_seconds, default=1.0, metavar="X", help="speed of playing (%(default)s)")
     add("--model", default="micro_svlm", metavar="NAME", help="edge model: bundled, folder or hub id (%(default)s)")
-    add("--focus-mode", default="", metavar="MODE", help="how the cloud's regions steer the edge model's eyes: none, or e.g. crop or attention+crop")
+    add(
+        "--focus-mode",
+        default="",
+        metavar="MODE",
+        help="how regions steer the edge model's eyes: none, crop, attention+crop, ...",
+    )
     cloud = parser.add_mutually_exclusive_group()
     cloud.add_argument("--cloud-url", default="", metavar="URL", help="of an OpenAI-compatible server; else an own one")
     cloud.add_argument("--no-cloud", action="store_true", help="the edge model alone")
