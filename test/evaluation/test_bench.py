@@ -98,3 +98,12 @@ def test_what_does_not_fit_into_the_time_is_left_out_with_a_reason() -> None:
     assert ("reuse", Point("none", 0)) in results.measured
     assert "s of the time were left" in results.left_out["reuse", Point("none", LONGEST)]
     assert ("reuse", Point("none", LONGEST)) not in results.measured
+
+
+def test_what_the_claims_need_comes_first() -> None:
+    measuring, order = tiny_bench(TINY[0]), []
+    bench.measure_all(measuring, 600.0, 3, lambda results, kind, point: order.append((kind, point)))
+    claimed = bench.claimed(measuring.engine.capabilities)
+    assert order[: 2 * len(claimed)] == claimed * 2
+    assert {order.count(one) for one in claimed} == {3}
+    assert {order.count(one) for one in order if one not in claimed} == {2}

@@ -22,9 +22,15 @@ def test_ratios_are_what_the_rows_say() -> None:
         "prefill": (5.25, True),
         "answer": (2.4, True),
         "crop": (2.0, True),
-        "prune": (2.5, True),
+        "prune": (2.5, None),
         "focus": (0.01, True),
     }
+
+
+def test_pruning_is_judged_where_there_is_much_to_prune_and_reuse_where_the_history_is_most() -> None:
+    mosaic = judged(result(rows=[{**one, "visual_tokens": 320} for one in result()["rows"]]))
+    assert mosaic["prune"] == (2.5, True)
+    assert mosaic["prefill"] == (5.25, None)
 
 
 def test_speed_with_other_tokens_reaches_nothing() -> None:

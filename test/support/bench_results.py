@@ -12,7 +12,7 @@ def row(mode: str, history: int, reuse: bool = True, **changes: Any) -> dict[str
         "mode": mode,
         "reuse": reuse,
         "history_tokens": history,
-        "visual_tokens": 320,
+        "visual_tokens": 64,
         "ttft_ms": 200.0,
         "prepare_ms": 10.0,
         "vision_ms": 100.0,

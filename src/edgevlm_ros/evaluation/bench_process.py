@@ -23,12 +23,13 @@ from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import architecture_of
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.evaluation.annotated_frames import annotated_frames
-from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, plan, rows
+from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, rounds, rows
 from edgevlm_ros.evaluation.bench_stream import FEWEST_FRAMES, stream
 from edgevlm_ros.machine import available_memory
 from edgevlm_ros.transfer.types import Image
 
 _LARGE = 1_000_000_000  # parameters from which on a small frame is shown: minutes otherwise
+_MICRO = 50_000_000  # parameters up to which a second thread gains nothing and suffers from whatever else runs
 _WIDTH, _SMALL_WIDTH = 640, 224
 _MARGIN = 1.5 * 2**30  # bytes beside the weights: libraries, activations, caches
 _STREAM_SHARE = 0.4  # of a model's time
@@ -79,9 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=0)
     asked = parser.parse_args(arguments)
     _protect_others()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
     start, parameters = time.perf_counter(), parameters_of(asked.model)
+    threads = asked.threads or (1 if parameters < _MICRO else 0)
+    if threads:
+        torch.set_num_threads(threads)
     about = {"model": asked.model, "parameters": parameters, "dtype": "float32", "threads": torch.get_num_threads()}
     reason = too_large(parameters, available_memory())
     if reason:
@@ -101,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         done = sum(map(len, results.measured.values()))
         print(json.dumps([done, total, f"{kind} {point.mode} {point.history}"]), flush=True)
 
-    total = len(plan(bench.engine.capabilities)) * asked.repeats
+    total = sum(map(len, rounds(bench.engine.capabilities, asked.repeats)))
     print(json.dumps([0, total, "first frame"]), flush=True)
     frames = [bench.measure("reuse", Point("none", 0)) for _ in range(3)] if parameters < _LARGE else []
     left = asked.seconds - (time.perf_counter() - start)

@@ -89,6 +89,12 @@ def _streamed(result: Row, find: Callable[[Row], float]) -> Found:
     return Found(find(stream), f"{stream['taking_in_frames']} and {stream['quiet_frames']} frames")
 
 
+def _prefill(result: Row) -> Found:
+    found = _against_generate(result, "generate_prefill_ms", "prefill_ms")
+    tokens = _visual_tokens(result)
+    return found if found.note or tokens < _MANY else Found(found.value, f"{tokens} visual tokens are new each frame")
+
+
 def _crop(result: Row) -> Found:
     small = find_row(result, SMALL_CROP, USUAL)
     return _over(find_row(result, "none", USUAL), small, "vision_ms") if small else Found(None, "no smaller views")
@@ -103,8 +109,11 @@ def _prune(result: Row) -> Found:
 
 
 def _prunable(result: Row) -> bool:
-    tokens = max((row["visual_tokens"] for row in result["rows"] if row["mode"] == "none"), default=0)
-    return result["parameters"] >= _FULL_SIZE and tokens >= _MANY
+    return result["parameters"] >= _FULL_SIZE and _visual_tokens(result) >= _MANY
+
+
+def _visual_tokens(result: Row) -> int:
+    return max((row["visual_tokens"] for row in result["rows"] if row["mode"] == "none"), default=0)
 
 
 CLAIMS = (
@@ -127,7 +136,8 @@ CLAIMS = (
         f"language prefill inside generate, over ours, at {LONGEST} tokens of history",
         5.0,
         False,
-        lambda result: _against_generate(result, "generate_prefill_ms", "prefill_ms"),
+        _prefill,
+        lambda result: _visual_tokens(result) < _MANY,
     ),
     Claim(
         "answer",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-from edgevlm_ros.evaluation.bench import LONGEST, QUESTION, WatchedEngine, answered, context, telling, words
+from edgevlm_ros.evaluation.bench import LONGEST, WatchedEngine, answered, context, telling, words
 from edgevlm_ros.evaluation.metrics import percentile
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.focus import Focus
@@ -25,7 +25,7 @@ def stream(engine: WatchedEngine, images: Sequence[Image], seconds: float) -> di
     images = [*images, *images[-2:0:-1]]  # forth and back, so that the scene never jumps
     shown = cycle(images)
     rule = Focus("attention", half_life=3600.0)
-    pipeline = Pipeline(engine, QUESTION, telling(), rule, background=True)
+    pipeline = Pipeline(engine, engine.question, telling(), rule, background=True)
     quiet: list[float] = []
     during: list[float] = []
     focusing: list[float] = []
@@ -43,7 +43,7 @@ def stream(engine: WatchedEngine, images: Sequence[Image], seconds: float) -> di
         nonlocal contexts
         contexts += 1
         engine.taking_in.set()
-        pipeline.on_context(context(images[0], stamp, words(engine, LONGEST, contexts)))
+        pipeline.on_context(context(engine.question, images[0], stamp, words(engine, LONGEST, contexts)))
 
     try:
         frame(None)
