@@ -123,6 +123,8 @@ class Ros:
             process.kill()
         self.executor.shutdown(timeout_sec=TIMEOUT)
         for node in self._nodes:
+            if hasattr(node, "close"):  # a node of ours: its threads end before what they publish on is gone
+                node.close()
             node.destroy_node()
         self.context.try_shutdown()
 
