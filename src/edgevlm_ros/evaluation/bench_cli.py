@@ -23,7 +23,7 @@ from edgevlm_ros.terminal import shown
 
 MODELS = ("micro_svlm", "smolvlm-256m", "smolvlm-256m-tiles", "qwen2.5-vl-3b")
 # Shares of the time. A mosaic is there for the sake of pruning; of the largest one a single answer takes a minute.
-_WEIGHTS = {"smolvlm-256m-tiles": 0.5, "qwen2.5-vl-3b": 2.0}
+_WEIGHTS = {"smolvlm-256m-tiles": 0.7, "qwen2.5-vl-3b": 2.0}
 QUICK_MODELS = ("micro_svlm",)
 _MINUTES, _QUICK_MINUTES = 12.0, 1.0
 _REPEATS, _QUICK_REPEATS = 25, 5
