@@ -47,7 +47,7 @@ REGION = (0.4, 0.4, 0.6, 0.7)  # of the frame's width and height
 _QUESTIONS = (Question("Where is the person?"), Question("Where?"))
 _QUESTION_TOKENS = 10
 _CLAIM_ROUNDS = 2  # of what the claims need, before the rest gets its turn
-SLOW = 0.5  # seconds of a frame in which what the first one after a context costs is lost
+_SLOW = 0.5  # seconds of a frame in which what the first one after a context costs is lost
 _TEXT = (
     "the cart with the red placard stands on the left behind two pallets and a person walks towards the second "
     "machine whose lamp is green while a forklift waits at the end of aisle number four near an open door"
@@ -166,7 +166,7 @@ class Bench:
         if not engine.prepared(self._histories[point]):
             # an engine keeps few histories, and here are many: back to where a stream of frames would be
             engine.prepare(self._histories[point])
-            if self._frame_seconds < SLOW:
+            if self._frame_seconds < _SLOW:
                 answered(pipeline, self._frame())
         answer, seconds = answered(pipeline, self._frame())
         self._frame_seconds = seconds

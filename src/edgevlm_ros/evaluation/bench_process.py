@@ -23,7 +23,7 @@ from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import architecture_of
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.evaluation.annotated_frames import annotated_frames
-from edgevlm_ros.evaluation.bench import SLOW, Bench, Point, Results, measure_all, rounds, rows
+from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, rounds, rows
 from edgevlm_ros.evaluation.bench_stream import FEWEST_FRAMES, stream
 from edgevlm_ros.machine import available_memory
 from edgevlm_ros.transfer.types import Image
@@ -105,14 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     total = sum(map(len, rounds(bench.engine.capabilities, asked.repeats)))
     print(json.dumps([0, total, "first frame"]), flush=True)
-    frame = 0.0
-    for _ in range(3):  # only what is fast has to be warm
-        if parameters < _LARGE and frame < SLOW:
-            frame = bench.measure("reuse", Point("none", 0)).seconds
+    streaming = 0.0
+    if parameters < _LARGE:
+        frame = bench.measure("reuse", Point("none", 0)).seconds
+        left = asked.seconds - (time.perf_counter() - start)
+        if frame * FEWEST_FRAMES < 2 * _STREAM_SHARE * left:  # the first one is slow
+            frame = min(bench.measure("reuse", Point("none", 0)).seconds for _ in range(2))
+        if frame * FEWEST_FRAMES < _STREAM_SHARE * left:
+            streaming = _STREAM_SHARE * left
     left = asked.seconds - (time.perf_counter() - start)
-    streaming = _STREAM_SHARE * left
-    if not frame or frame * FEWEST_FRAMES > streaming:
-        streaming = 0.0
     results = measure_all(bench, left - streaming, asked.repeats, tell)
     result = _result(about, results, pixels)
     if streaming:
