@@ -50,7 +50,11 @@ def test_what_was_left_out_is_neither_reached_nor_missed() -> None:
     one = result(rows=[row("none", 0)], left_out={"stream": "too slow"})
     del one["stream"]
     assert set(judged(one).values()) == {(None, None)}
-    assert {ratio["note"] for ratio in ratios([one])} == {"its rows were left out", "too slow", "its views cannot be smaller"}
+    assert {ratio["note"] for ratio in ratios([one])} == {
+        "its rows were left out",
+        "too slow",
+        "its views cannot be smaller",
+    }
 
 
 def test_a_skipped_model_has_no_ratios() -> None:

@@ -325,9 +325,9 @@ def _tiny_idefics3() -> _Design:
 
 
 def _smolvlm_256m(tiles: bool = False) -> _Design:
-    """One tile of 512 x 512 pixels, 64 tokens: a robot wants a view, not a mosaic. With tiles 2 x 2 and the whole."""
+    """One tile of 512 x 512 pixels, 64 tokens, as a robot wants it. With tiles the mosaic that it is published with."""
     images = SmolVLMImageProcessorPil(
-        size={"longest_edge": 1024},
+        size={"longest_edge": 2048},
         max_image_size={"longest_edge": 512},
         do_resize=tiles,
         do_image_splitting=tiles,
