@@ -224,7 +224,7 @@ def test_what_cannot_be_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("edge_node.focus.mode=telepathy", "focus.mode = 'telepathy': it takes one of none, attention, crop"),
+        ("edge_node.focus.mode=telepathy", "focus mode 'telepathy': 'telepathy' is none of attention, prune, crop"),
         ("edge_node.no.such=1", "edge_node has no parameter no.such"),
     ],
 )
