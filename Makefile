@@ -15,7 +15,7 @@ help:
 	@echo '  make demo     the bundled bag through the real graph: report in runs/demo/report.html'
 	@echo '                SOURCE=PATH        your own rosbag2 folder, video file or folder of images'
 	@echo '                QUESTION="..."     what to ask about it'
-	@echo '  make bench    how fast frames are answered, stage by stage, in 12 minutes: runs/bench/bench.json and a table'
+	@echo '  make bench    how fast frames are answered, stage by stage, in 20 minutes: runs/bench/bench.json and a table'
 	@echo '  make test     linters, type checker and all tests'
 	@echo '  make lint     the linters and the type checker alone; `make format` puts the layout right'
 	@echo '  make setup    only make .venv (Python 3.11 or 3.12, gcc and cmake needed); PYTHON=... names one'

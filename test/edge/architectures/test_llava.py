@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,7 @@ from support.by_hand import (
     FRAME,
     PROMPTS,
     change_by_token,
-    decoder_layers,
     logits_by_hand,
-    quantised,
     stock_logits,
 )
 from support.tiny_lvlm import make_tiny_lvlm
@@ -120,21 +117,8 @@ def test_a_class_token_that_is_kept_sees_all_that_is_shown() -> None:
     np.testing.assert_allclose(pixels.boxes[0], [10 / 85, 0, 74 / 85, 1], rtol=1e-5)
 
 
-def test_quantisation_takes_the_decoder_and_spares_eyes_and_head(llava: Llava) -> None:
-    assert quantised(llava) == decoder_layers(llava)
-
-
 def test_other_eyes_are_an_error_that_names_those_that_work() -> None:
     model, processor = build("tiny-llava")
     model.config.vision_config.model_type = "pixtral"
     with pytest.raises(EngineError, match=r"'pixtral'.*clip_vision_model and siglip_vision_model"):
         Llava(model, processor)
-
-
-def test_a_saved_model_says_the_same(clip: Llava, tmp_path: Path) -> None:
-    clip.model.save_pretrained(tmp_path)
-    clip.processor.save_pretrained(tmp_path)
-    model = AutoModelForImageTextToText.from_pretrained(tmp_path)
-    again = Llava(model, Llava.load_processor(str(tmp_path)))
-    images, history = PROMPTS["a history"]
-    assert torch.equal(logits_by_hand(again, images, history), logits_by_hand(clip, images, history))
