@@ -57,9 +57,6 @@ class Recorder:
             raise RuntimeError("out of memory")
         self.ready.append(tuple(history))
 
-    def prepared(self, history: Sequence[Exchange]) -> bool:
-        return tuple(history) in self.ready
-
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         if self.broken:
             raise RuntimeError("out of memory")
@@ -293,7 +290,7 @@ def test_no_frame_waits_for_a_context_that_is_being_taken_in(live: Pipeline, eng
     waiting = live.on_frame(frame(2))
     assert (said(engine), waiting.context, waiting.focus) == ([], None, None)
     assert eventually_told(live, engine, 3) == ["on the left"]
-    assert engine.prepared(engine.prompts[-1].history)
+    assert engine.prompts[-1].history in engine.ready
 
 
 def test_the_last_context_holds_until_the_next_one_is_ready(live: Pipeline, engine: Recorder) -> None:

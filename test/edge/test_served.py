@@ -368,7 +368,6 @@ def test_only_what_needs_nothing_from_the_model_is_declared(server: ScriptedClou
     assert can.focus_modes == {"crop", "overlay", "text"}
     assert (can.reuse, can.features, can.resolution) == (False, False, True)
     engine.prepare((TOLD,))
-    assert engine.prepared((TOLD,))
     assert engine.see(FRAME) is None
     assert not server.chats
 

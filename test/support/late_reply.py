@@ -39,9 +39,6 @@ class Model:
     def prepare(self, history: Sequence[Exchange]) -> None:
         pass
 
-    def prepared(self, history: Sequence[Exchange]) -> bool:
-        return True
-
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         return Completion(self.told if prompt.history else self.alone, 0.9, 0.01)
 

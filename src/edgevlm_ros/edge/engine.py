@@ -96,8 +96,5 @@ class Engine(Protocol):
     def prepare(self, history: Sequence[Exchange]) -> None:
         """Prefills what stands before the images, off the frame's path; frames come first. Slow; any thread."""
 
-    def prepared(self, history: Sequence[Exchange]) -> bool:
-        """Whether a frame with this history need not wait for its prefill."""
-
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         """Answers one prompt, greedily: the same prompt gives the same tokens."""

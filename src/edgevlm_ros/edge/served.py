@@ -105,9 +105,6 @@ class ServedEngine:
     def prepare(self, history: Sequence[Exchange]) -> None:
         pass
 
-    def prepared(self, history: Sequence[Exchange]) -> bool:
-        return True
-
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         start = time.monotonic()
         deadline = start + self._settings.timeout

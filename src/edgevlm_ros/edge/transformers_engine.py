@@ -159,6 +159,7 @@ class TransformersEngine:
             self._prefixes.put(ids, cache)
 
     def prepared(self, history: Sequence[Exchange]) -> bool:
+        """Whether a frame with this history need not wait for its prefill."""
         ids = self._beginning(tuple(history)) if self._capabilities.reuse else ()
         return not ids or ids in self._prefixes
 

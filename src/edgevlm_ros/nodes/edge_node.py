@@ -172,7 +172,11 @@ class EdgeNode(CameraNode):
             checked_question(self._settings["question"])
         engine = self._engine()
         self._pipeline = Pipeline(engine, Question(""), self._replacement(), self._focus(), background=True)
-        self.get_logger().info(f"{engine.name} is ready after {time.monotonic() - started:.1f} s")
+        can = engine.capabilities
+        self.get_logger().info(
+            f"{engine.name} is ready after {time.monotonic() - started:.1f} s: it can be focused by "
+            f"{', '.join(sorted(can.focus_modes))}; prompt reuse {'on' if can.reuse else 'off'}"
+        )
         self._answers = self._publisher(AnswerMsg, "answer")
         self._focuses = self._publisher(FocusMsg, "focus")
         self._maps = self._publisher(ImageMsg, "focus/map")
