@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -142,21 +143,23 @@ def _yaml(value: object) -> str:
     return str(value)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True)
 def swept_shared_memory() -> None:
     """Fast DDS's segments of processes that were killed, of which some hundred make it lose messages, are gone.
 
     A living process holds a lock on each of its own.
     """
-    for held in Path("/dev/shm").glob("fastrtps_*_el"):
-        with contextlib.suppress(OSError), held.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held.with_name(held.name.removesuffix("_el")).unlink(missing_ok=True)
-            held.unlink(missing_ok=True)
+    memory = Path("/dev/shm")
+    for name in {re.sub(r"^sem\.|_(el|sl|mutex)$", "", path.name) for path in memory.glob("*fastrtps_*")}:
+        with contextlib.ExitStack() as locks, contextlib.suppress(BlockingIOError):
+            for lock in filter(Path.exists, (memory / f"{name}_el", memory / f"{name}_sl")):
+                fcntl.flock(locks.enter_context(lock.open()), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for part in (name, f"{name}_el", f"{name}_sl", f"sem.{name}_mutex"):
+                (memory / part).unlink(missing_ok=True)
 
 
 @pytest.fixture
-def ros(swept_shared_memory: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
+def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
     """Real ROS 2 in a domain of its own, on this machine only."""
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
     from rclpy.executors import SingleThreadedExecutor
