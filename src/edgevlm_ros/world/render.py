@@ -30,7 +30,19 @@ from edgevlm_ros.world.scene import (
 )
 
 # Classes of the segmentation, in the order of their codes.
-CLASSES = ("background", "person", "cart", "placard", "machine", "plate", "light")
+CLASSES = (
+    "background",
+    "person",
+    "cart",
+    "placard",
+    "machine",
+    "plate",
+    "light",
+    "badge",
+    "second",
+    "secondplate",
+    "secondlight",
+)
 VERTICAL_FOV = 2 * math.atan(math.tan(HORIZONTAL_FOV / 2) * 0.75)
 
 AWAY = (-60.0, 0.0, -20.0)

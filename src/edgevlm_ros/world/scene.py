@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 LOADS = ("acid", "fuel", "gas", "water")
 NAMES = ("A", "B", "C", "D")
 STATES = ("running", "idle", "fault")
+ROLES = ("driver", "fitter", "guest", "medic")
+GESTURES = ("no sign", "stop", "come", "go left", "go right")
 STATE_COLOURS = {"running": (0.05, 1.0, 0.15), "idle": (1.0, 0.85, 0.05), "fault": (1.0, 0.06, 0.04)}
 VESTS = ((1.0, 0.45, 0.05), (0.75, 0.95, 0.1), (0.95, 0.2, 0.5), (0.1, 0.5, 0.95))
 HALL_LENGTH = 27.0
@@ -26,6 +29,7 @@ FIRST_BAY = 0.6  # x where the racks begin
 HORIZONTAL_FOV = math.radians(70.0)
 
 Rgb = tuple[float, float, float]
+Look = Literal["train", "val", "test"]  # disjoint textures and colours
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,18 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Person:
+    """A gesture is for the camera: "go left" points to the image's left if the person faces it."""
+
     x: float
     y: float
     yaw: float = 0.0
     vest: Rgb = VESTS[0]
     trousers: Rgb = (0.12, 0.14, 0.25)
     phase: float = 0.0  # of the gait, radians
+    role: str = "guest"
+    gesture: str = "no sign"
+    badge: Rgb = (1.0, 1.0, 1.0)
+    gloves: Rgb = (0.95, 1.0, 0.35)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,7 @@ class Scene:
     person: Person | None = None
     cart: Cart | None = None
     machine: Machine | None = None
+    second: Machine | None = None  # has another name than `machine`
 
 
 def gate_x(bay: int) -> float:
