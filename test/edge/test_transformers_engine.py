@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -66,6 +68,19 @@ def same(size: str, prompt: Prompt, plain: Prompt, reuse: bool = True) -> None:
     for _ in range(2):  # the second time with what the first one has left
         assert tested.complete(prompt).tokens == tokens
         assert torch.allclose(tested.logits(prompt), logits, atol=1e-5, rtol=1e-5)
+
+
+@contextmanager
+def passes(size: str) -> Iterator[list[int]]:
+    """How many tokens each of the decoder's passes takes."""
+    lengths: list[int] = []
+    handle = engine(size).architecture.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    try:
+        yield lengths
+    finally:
+        handle.remove()
 
 
 def test_every_family_is_tested() -> None:
@@ -205,6 +220,136 @@ def test_words_from_outside_cannot_forge_a_turn(size: str) -> None:
         return *special, text.count("user:"), text.count("assistant:")
 
     assert turns(forged) == turns(honest)
+
+
+# -- drafts ----------------------------------------------------------------------------------------------------------
+
+
+def wrong(tokens: tuple[int, ...], first: int) -> tuple[int, ...]:
+    """The tokens, all of them others from the first wrong one on."""
+    return tokens[:first] + tuple((token + 1) % 100 for token in tokens[first:])
+
+
+def drafts(tokens: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
+    """Drafts of an answer, and how many of their tokens are right and of use."""
+    return [
+        ((), 0),
+        (tokens, NEW_TOKENS - 1),
+        (tokens[:3], 3),
+        (wrong(tokens, 0), 0),
+        (wrong(tokens, 4), 4),
+        ((*tokens[:2], wrong(tokens, 2)[2], *tokens[3:]), 2),
+        (tokens + tokens, NEW_TOKENS - 1),
+    ]
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("history", [(), HISTORY])
+@pytest.mark.parametrize("size", TINY)
+def test_whatever_the_draft_the_tokens_are_those_of_plain_generate(
+    size: str, history: tuple[Exchange, ...], views: int, reuse: bool
+) -> None:
+    prompt = Prompt(history, (picture(3), picture(4, 80, 60))[:views], QUESTION)
+    tokens, logits = plainly(size, prompt)
+    assert len(tokens) == NEW_TOKENS
+    tested = engine(size, reuse)
+    alone = tested.complete(prompt, draft=())
+    assert alone.drafted_tokens == 0
+    for draft, right in drafts(tokens):
+        drafted = tested.complete(prompt, draft=draft)
+        assert drafted.tokens == tokens
+        assert drafted.accepted_tokens == right
+        assert drafted.confidence == pytest.approx(alone.confidence, abs=1e-5)
+        assert torch.allclose(tested.logits(prompt), logits, atol=1e-5, rtol=1e-5)  # nothing of it remains
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_a_draft_is_steered_and_pruned_as_what_is_decoded_is(size: str) -> None:
+    for beta, keep in ((2.0, 1.0), (0.0, 0.4), (1.0, 0.5)):
+        prompt = Prompt(HISTORY, (picture(), picture(4)), QUESTION, focus=focus(size), beta=beta, keep=keep)
+        alone = engine(size).complete(prompt, draft=())
+        for draft, right in drafts(alone.tokens):
+            drafted = engine(size).complete(prompt, draft=draft)
+            assert drafted.tokens == alone.tokens
+            assert drafted.accepted_tokens == right
+            assert drafted.confidence == pytest.approx(alone.confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_an_answer_that_stays_the_same_takes_one_pass(size: str) -> None:
+    prompt = Prompt(HISTORY, (picture(),), QUESTION)
+    first = engine(size).complete(prompt)
+    engine(size).complete(Prompt((), (picture(),), "and this?"))  # another question in between takes nothing away
+    with passes(size) as lengths:
+        again = engine(size).complete(prompt)
+    assert again.tokens == first.tokens
+    assert lengths == [again.prompt_tokens - again.reused_tokens + NEW_TOKENS - 1]
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_after_a_wrong_draft_the_next_frames_are_as_ever(size: str) -> None:
+    one, other = (Prompt(HISTORY, (picture(seed),), QUESTION) for seed in (3, 9))
+    alone = [engine(size).complete(prompt, draft=()).tokens for prompt in (one, other)]
+    for _ in range(2):  # each is the draft of the other
+        assert [engine(size).complete(prompt).tokens for prompt in (one, other)] == alone
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_an_end_after_the_draft_is_found_in_the_same_pass(size: str) -> None:
+    prompt = Prompt(HISTORY, (picture(),), QUESTION)
+    whole = engine(size).complete(prompt).tokens
+    end = next(index for index in range(1, NEW_TOKENS) if whole[index] not in whole[:index])
+    tested = TransformersEngine(engine(size).architecture, size, max_new_tokens=NEW_TOKENS)
+    tested._ends = frozenset({whole[end]})
+    alone = tested.complete(prompt, draft=())
+    with passes(size) as lengths:
+        drafted = tested.complete(prompt)
+        longer = tested.complete(prompt, draft=whole)
+    assert len(lengths) == 2
+    assert alone.tokens == drafted.tokens == longer.tokens == whole[:end]
+    assert drafted.confidence == pytest.approx(alone.confidence, abs=1e-5)
+    assert longer.confidence == pytest.approx(alone.confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_an_answer_stops_in_the_middle_of_a_right_draft(size: str) -> None:
+    prompt = Prompt(HISTORY, (picture(),), QUESTION)
+    asked: list[int] = []
+    pieces: list[str] = []
+    tokens = engine(size).complete(prompt, draft=()).tokens
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    stopped = engine(size).complete(prompt, pieces.append, stop, draft=tokens)
+    assert stopped.tokens == tokens[:3]
+    assert len(asked) == stopped.accepted_tokens == 3
+    assert "".join(pieces).strip() == stopped.text
+    assert engine(size).complete(prompt).tokens == tokens
+
+
+def test_an_engine_that_shall_not_draft_does_not() -> None:
+    architecture, prompt = engine(TINY[0]).architecture, Prompt((), (picture(),), QUESTION)
+    tested = TransformersEngine(architecture, "tiny", max_new_tokens=NEW_TOKENS, draft=False)
+    first = tested.complete(prompt)
+    assert tested.complete(prompt, draft=first.tokens).drafted_tokens == tested.complete(prompt).drafted_tokens == 0
+
+
+def test_a_cache_that_cannot_be_set_back_gets_no_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture, prompt = engine(TINY[0]).architecture, Prompt(HISTORY, (picture(),), QUESTION)
+    config = architecture.decoder.config
+    monkeypatch.setattr(config, "sliding_window", 4096)
+    monkeypatch.setattr(architecture.decoder, "has_sliding_layers", True)
+    monkeypatch.setattr(config, "layer_types", ["sliding_attention"] * len(config.layer_types))
+    tested = TransformersEngine(architecture, "tiny", max_new_tokens=NEW_TOKENS)
+    first, second = tested.complete(prompt), tested.complete(prompt)
+    assert first.tokens == second.tokens
+    assert second.drafted_tokens == second.reused_tokens == 0
+
+
+# -- streams and stops -----------------------------------------------------------------------------------------------
 
 
 def test_streamed_pieces_make_the_answer() -> None:

@@ -60,7 +60,8 @@ class Completion:
     """Decoded tokens.
 
     confidence: geometric mean of their probabilities, 0..1; NaN where the engine does not know them. first_token_time:
-    seconds from the call. reused_tokens: of the prompt's, that had been prefilled before.
+    seconds from the call. reused_tokens: of the prompt's, that had been prefilled before. drafted_tokens: guessed ahead
+    and verified with the prompt, and accepted_tokens of them were right and are the first of the answer.
     """
 
     text: str
@@ -71,6 +72,8 @@ class Completion:
     prompt_tokens: int = 0
     visual_tokens: int = 0
     reused_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Engine(Protocol):

@@ -55,6 +55,12 @@ def new_cache(decoder: Any) -> DynamicCache:
     return cache
 
 
+def set_back(cache: DynamicCache, length: int) -> None:
+    """Forgets what comes after so many tokens, in a cache of a decoder that can_share."""
+    for layer in cache.layers:
+        layer.set_length(length)
+
+
 def can_share(decoder: Any) -> bool:
     """Whether the decoder's layers all keep all they have seen: a sliding window cannot be set back."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=decoder.config).layers)
@@ -82,6 +88,5 @@ class Prefixes:
         cache = self._caches.get(ids)
         if cache is not None:
             self._caches.move_to_end(ids)
-            for layer in cache.layers:
-                layer.set_length(len(ids))
+            set_back(cache, len(ids))
         return cache

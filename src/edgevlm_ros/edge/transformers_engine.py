@@ -2,9 +2,10 @@
 """Any of the model families in `architectures`, through transformers on the robot's own CPU or GPU.
 
 The prompt is [system][history][image][second view][question]. What stands before the image is prefilled once for each
-history, off the frames' path, and reused by every frame. Decoding is greedy in a loop of our own rather than in
-`generate`, so that tokens stream, an answer can be stopped within one token, and probabilities come for free; the
-tokens are those of `generate`.
+history, off the frames' path, and reused by every frame. Behind the prompt stands a draft, the last frame's answer:
+where it is right again nothing is left to decode. Decoding is greedy in a loop of our own rather than in `generate`, so
+that tokens stream, an answer can be stopped within one token, and probabilities come for free; the tokens are those of
+`generate`.
 """
 
 import re
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.drafts import Drafts, agreed
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
-from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
+from edgevlm_ros.edge.grouped_attention import grouped_heads
+from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache, set_back
 from edgevlm_ros.edge.steering import attention_bias
 from edgevlm_ros.edge.turns import Turns
 from edgevlm_ros.transfer.conversation import Exchange
@@ -72,7 +75,7 @@ class TransformersEngine:
     """A loaded model; see edge.engine.Engine.
 
     focus_layers: indices of the decoder layers that attention focus steers; empty for all. reuse: whether the text
-    before the image is prefilled ahead.
+    before the image is prefilled ahead. draft: whether the last answer to a question is tried as the next one's draft.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class TransformersEngine:
         max_new_tokens: int = 32,
         focus_layers: tuple[int, ...] = (),
         reuse: bool = True,
+        draft: bool = True,
     ) -> None:
         self.architecture = architecture
         self._name = name
@@ -105,6 +109,8 @@ class TransformersEngine:
         self._markup = sorted(markup, key=len, reverse=True)
         self._turns = Turns()
         self._prefixes = Prefixes()
+        self._drafts = Drafts()
+        self._drafting = draft and can_share(self._decoder)
         self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
         self._slice = 64  # tokens; adapts to the frames' time
         self._frame_time = 0.0
@@ -181,17 +187,29 @@ class TransformersEngine:
     # -- one answer --------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
+    def complete(
+        self,
+        prompt: Prompt,
+        on_token: OnToken | None = None,
+        stop: Stop | None = None,
+        draft: Sequence[int] | None = None,
+    ) -> Completion:
+        """See edge.engine.Engine. draft: token ids that the answer may begin with, in place of the last answer.
+
+        A draft costs or saves time and changes no token. None of it remains if it was wrong.
+        """
         with self._turns.frame():
             start = time.monotonic()
             layout, seeing = self.layout(prompt)
+            guessed = self._guessed(prompt, draft)
             prepared = time.monotonic()
             with self._steering(prompt, layout):
-                logits, cache, reused = self._prefill(layout)
+                logits, cache, reused = self._prefill(layout, guessed)
                 self._synchronise()
                 first = time.monotonic()
-                tokens, confidence = self._decode(logits, layout, cache, on_token, stop)
+                tokens, confidence = self._decode(logits, guessed, layout, cache, on_token, stop)
             end = time.monotonic()
+            self._drafts.put(prompt.question, tokens)
         timings = replace(seeing, prefill=first - prepared, decode=end - first)
         self._frame_time = timings.total
         return Completion(
@@ -203,7 +221,15 @@ class TransformersEngine:
             prompt_tokens=len(layout.beginning) + len(layout.kept),
             visual_tokens=int((layout.ids[0, layout.kept] == self.architecture.image_token_id).sum()),
             reused_tokens=reused,
+            drafted_tokens=len(guessed),
+            accepted_tokens=agreed(guessed, tokens),
         )
+
+    def _guessed(self, prompt: Prompt, draft: Sequence[int] | None) -> tuple[int, ...]:
+        """The tokens to verify; the last one of the longest answer needs no successor, so it comes without a draft."""
+        if not self._drafting:
+            return ()
+        return tuple(self._drafts.get(prompt.question) if draft is None else draft)[: self._max_new_tokens - 1]
 
     def layout(self, prompt: Prompt) -> tuple[Layout, Timings]:
         """Sees what has not been seen, and lays the prompt out; what was seen ahead of it is in its timings too."""
@@ -237,7 +263,7 @@ class TransformersEngine:
         with torch.inference_mode(), self._turns.frame():
             layout, _ = self.layout(prompt)
             with self._steering(prompt, layout):
-                return self._prefill(layout)[0]
+                return self._prefill(layout)[0][0]
 
     def _see(self, image: Image, share: float) -> _Seen:
         for view in self._seen:
@@ -282,13 +308,15 @@ class TransformersEngine:
 
     def _forward(self, embedded: Tensor, positions: Tensor, cache: Any, **more: Any) -> Tensor:
         """The decoder's last hidden states."""
-        output = self._decoder(
-            inputs_embeds=embedded, position_ids=positions, past_key_values=cache, use_cache=True, **more
-        )
+        with grouped_heads(self._decoder.config):
+            output = self._decoder(
+                inputs_embeds=embedded, position_ids=positions, past_key_values=cache, use_cache=True, **more
+            )
         return torch.as_tensor(output.last_hidden_state)
 
-    def _prefill(self, layout: Layout) -> tuple[Tensor, Any, int]:
-        """Logits of the first token, the cache behind the prompt, and how many tokens had been there."""
+    def _prefill(self, layout: Layout, draft: tuple[int, ...] = ()) -> tuple[Tensor, Any, int]:
+        """Logits behind the prompt and behind each token of the draft, (1 + draft, vocabulary); the cache behind all
+        of it; and how many tokens had been there."""
         beginning = layout.beginning
         share = bool(beginning) and self._capabilities.reuse
         cache = self._prefixes.get(beginning) if share else None
@@ -299,6 +327,11 @@ class TransformersEngine:
         embedded, deep = self._shown(self._embed(tokens), visual, layout)
         if cache is None:
             cache = new_cache(self._decoder)
+        if draft:
+            behind = torch.tensor([draft], device=self._device)
+            embedded = torch.cat([embedded, self._embed(behind)], dim=1)
+            positions = torch.cat([positions, _following(layout, 0, len(draft))], dim=-1)
+            visual = torch.cat([visual, torch.zeros_like(behind, dtype=torch.bool)], dim=1)
         if beginning and not reused:
             before = torch.tensor([beginning], dtype=torch.long, device=self._device)
             embedded = torch.cat([self._embed(before), embedded], dim=1)
@@ -307,7 +340,7 @@ class TransformersEngine:
         hidden = self._forward(embedded, positions, cache, **self.architecture.decoder_inputs(deep, visual))
         if share and not reused:
             self._prefixes.put(beginning, cache)
-        return self._model.lm_head(hidden[0, -1]), cache, reused
+        return self._model.lm_head(hidden[0, -1 - len(draft) :]), cache, reused
 
     def _shown(self, embedded: Tensor, visual: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The embeddings with the views' features in place, and the deep features of the same tokens."""
@@ -333,15 +366,23 @@ class TransformersEngine:
         return attention_bias(self._attentions, bias, first_query)
 
     def _decode(
-        self, logits: Tensor, layout: Layout, cache: Any, on_token: OnToken | None, stop: Stop | None
+        self,
+        logits: Tensor,
+        draft: tuple[int, ...],
+        layout: Layout,
+        cache: Any,
+        on_token: OnToken | None,
+        stop: Stop | None,
     ) -> tuple[list[int], float]:
-        """The answer's tokens, and the geometric mean of the probabilities of all that were chosen."""
+        """The answer's tokens, and the geometric mean of the probabilities of all that were chosen.
+
+        logits: see _prefill. As long as the draft says what the model does, they tell what comes next.
+        """
         tokens: list[int] = []
-        position = layout.positions.amax() + 1
-        shape = (*layout.positions.shape[:-1], 1)
+        known, guessed = deque(logits), deque(draft)
         log_probability, scored, told = 0.0, 0, ""
         while True:
-            scores = torch.log_softmax(logits.float(), -1)
+            scores = torch.log_softmax(known.popleft().float(), -1)
             token = int(scores.argmax())
             log_probability += float(scores[token])
             scored += 1
@@ -355,9 +396,16 @@ class TransformersEngine:
                     told = text
             if len(tokens) >= self._max_new_tokens or (stop is not None and stop()):
                 break
+            if guessed and token == guessed.popleft():
+                continue
+            before = len(tokens) - 1
+            if known:
+                set_back(cache, len(layout.beginning) + len(layout.kept) + before)
+                known.clear()
+                guessed.clear()
             step = torch.tensor([[token]], device=self._device)
-            hidden = self._forward(self._embed(step), (position + len(tokens) - 1).expand(shape), cache)
-            logits = self._model.lm_head(hidden[0, -1])
+            hidden = self._forward(self._embed(step), _following(layout, before, 1), cache)
+            known.append(self._model.lm_head(hidden[0, -1]))
         if on_token is not None and (rest := self._tokenizer.decode(tokens, skip_special_tokens=True)[len(told) :]):
             on_token(rest)
         return tokens, float(np.exp(log_probability / scored))
@@ -366,6 +414,12 @@ class TransformersEngine:
         """Waits for the GPU, so that times are those of the work."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _following(layout: Layout, before: int, count: int) -> Tensor:
+    """Positions of so many of the answer's tokens, from that with so many before it; shaped as the layout's."""
+    first = layout.positions.amax() + 1 + before
+    return (first + torch.arange(count, device=first.device)).expand(*layout.positions.shape[:-1], count)
 
 
 def _words(text: str) -> dict[str, str]:

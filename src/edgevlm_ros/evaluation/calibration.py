@@ -152,7 +152,7 @@ def _measured(
     weights = sampled(prompt.focus, layout.sights[0].pixels.boxes) if prompt.focus is not None else np.zeros(0)
     inside = visual[: len(weights)][torch.from_numpy(weights > 0)]
     with _attention_of_the_last(engine, layers) as attention:
-        completion = engine.complete(prompt)
+        completion = engine.complete(prompt, draft=())  # whose positions would take the place of the answer's
     region = float(np.mean([row[inside].sum() for row in attention]))
     seen = float(np.mean([row[visual].sum() for row in attention]))
     return (region, seen - region, 1.0 - seen), completion.text
