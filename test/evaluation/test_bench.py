@@ -54,7 +54,7 @@ def test_the_tokens_are_those_of_plain_generate_wherever_it_can_do_the_same(tabl
 
 
 def test_reuse_spares_the_history_and_pruning_the_visual_tokens(table: list[dict[str, Any]]) -> None:
-    rows = {(row["mode"], row["history_tokens"], row["reuse"]): row for row in table}
+    rows = {(row["mode"], row["history_tokens"], row["reuse"]): row for row in table if row["draft"] == "off"}
     longest = rows["none", LONGEST, True]
     assert longest["reused_tokens"] > LONGEST
     assert rows["none", LONGEST, False]["reused_tokens"] == 0
@@ -62,6 +62,15 @@ def test_reuse_spares_the_history_and_pruning_the_visual_tokens(table: list[dict
     assert pruned["visual_tokens"] == round(whole["visual_tokens"] / 4)
     if ("crop@0.5", 64, True) in rows:
         assert rows["crop@0.5", 64, True]["pixels"] <= whole["pixels"] / 2
+
+
+def test_a_right_draft_a_wrong_one_and_none_are_rows_of_their_own(table: list[dict[str, Any]]) -> None:
+    for history in (0, 64, LONGEST):
+        rows = [row for row in table if (row["mode"], row["history_tokens"], row["reuse"]) == ("none", history, True)]
+        found = {row["draft"]: (row["drafted_tokens"], row["draft_accepted"]) for row in rows}
+        assert found == {"off": (0, None), "accepted": (NEW_TOKENS - 1, 1.0), "rejected": (NEW_TOKENS - 1, 0.0)}
+        assert len(rows) == 3
+    assert all(row["draft"] == "off" for row in table if row["mode"] != "none" or not row["reuse"])
 
 
 def test_a_model_whose_views_cannot_be_smaller_has_no_row_for_it() -> None:
@@ -80,6 +89,7 @@ def test_histories_have_the_length_that_is_asked_for_and_differ() -> None:
 def test_figures_are_medians_and_the_first_of_many_is_not_among_them() -> None:
     def measured(milliseconds: float) -> Measured:
         more = {"history_tokens": 0, "visual_tokens": 4, "prompt_tokens": 9, "reused_tokens": 1}
+        more |= {"drafted_tokens": 0, "accepted_tokens": 0}
         return Measured({"ttft_ms": milliseconds}, (1, 2), 0.0, more)
 
     point = Point("none", 0)

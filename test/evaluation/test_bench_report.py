@@ -18,9 +18,12 @@ def judged(one: dict[str, Any]) -> dict[str, tuple[float | None, bool | None]]:
 def test_ratios_are_what_the_rows_say() -> None:
     assert judged(result()) == {
         "first token": (1.1, True),
+        "first token drafted": (1.2, False),
         "taking in": (1.3, False),
         "prefill": (5.25, True),
         "answer": (2.4, True),
+        "answer same": (2.5, True),
+        "answer changed": (1.875, False),
         "crop": (2.0, True),
         "prune": (2.5, None),
         "focus": (0.01, True),
@@ -37,6 +40,13 @@ def test_speed_with_other_tokens_reaches_nothing() -> None:
     one = result(rows=[row("none", 0), row("none", 1024, tokens_equal=False)])
     assert judged(one)["prefill"] == (5.25, False)
     assert judged(one)["answer"] == (2.4, False)
+
+
+def test_what_a_draft_gains_is_told_with_how_much_of_it_was_right() -> None:
+    notes = {ratio["claim"]: ratio["note"] for ratio in ratios([result()])}
+    assert notes["answer"] == ""
+    assert notes["answer same"] == "100% of 7 drafted tokens right"
+    assert notes["answer changed"] == "0% of 7 drafted tokens right"
 
 
 def test_a_claim_about_other_models_is_measured_and_not_judged() -> None:

@@ -17,3 +17,4 @@ def test_a_stream_has_frames_of_both_kinds() -> None:
     assert found["contexts"] > 1
     assert 0.0 < found["focus_share"] < 1.0
     assert found["taking_in_p95_ms"] > 0.0
+    assert 0.0 <= found["draft_accepted"] <= 1.0

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One model's speed: frames through the real pipeline, with and without prompt reuse, beside plain `generate`.
 
-Measurements of all kinds take turns, so that a drift of the machine hits all alike.
+Measurements of all kinds take turns, so that a drift of the machine hits all alike. What an answer costs depends on
+whether it is the last frame's again, and a model with random weights says nothing about how often that is so. So drafts
+are given: none, a right one or one that is wrong from its first token on, each a kind of its own.
 """
 
 import statistics
@@ -38,6 +40,8 @@ LONGEST = 1024  # tokens of history
 USUAL = 64  # the longest cloud answer that is told, by default: each focus mode is measured with it
 KEEP, BUDGET = 0.25, 0.5
 SMALL_CROP = f"crop@{BUDGET}"
+# The answer of the frame before, by kind: the same as this frame's, or another one. Other kinds are measured without.
+DRAFTS = ("accepted", "rejected")
 # What plain `generate` can do too, since it is all in the images and the words.
 PLAIN_MODES = ("none", "crop", "overlay", "text")
 REGION = (0.4, 0.4, 0.6, 0.7)  # of the frame's width and height
@@ -73,7 +77,7 @@ class Measured:
 
 
 def plan(can: Capabilities) -> list[tuple[str, Point]]:
-    """What to measure, of a kind (reuse, prefill, generate) and at a point: all that there is."""
+    """What to measure, of a kind (reuse, prefill, generate, DRAFTS) and at a point: all that there is."""
     return [*claimed(can), *_rest()]
 
 
@@ -82,6 +86,7 @@ def claimed(can: Capabilities) -> list[tuple[str, Point]]:
     none, longest, usual = (Point("none", history) for history in (0, LONGEST, USUAL))
     small = [("reuse", Point(SMALL_CROP, USUAL))] if can.resolution else []
     claims = [("reuse", none), ("reuse", longest), ("generate", longest), ("reuse", usual)]
+    claims += [("accepted", none), ("accepted", longest), ("rejected", longest)]
     return [*claims, ("reuse", Point("prune", USUAL)), *small]
 
 
@@ -100,15 +105,20 @@ def _rest() -> list[tuple[str, Point]]:
         if mode in PLAIN_MODES:
             rest.append(("generate", Point(mode, USUAL)))
     rest += [("prefill", none), ("prefill", usual), ("prefill", quarter)]
+    rest += [("rejected", none), ("accepted", usual), ("rejected", usual)]
     return rest
 
 
 class WatchedEngine(TransformersEngine):
-    """Remembers what it was given last, and whether it is taking a context in."""
+    """Remembers what it was given last, and whether it is taking a context in.
+
+    draft: what it tries instead of the last frame's answer, if it is not None.
+    """
 
     prompt: Prompt
     completion: Completion
     history: tuple[Exchange, ...] = ()
+    draft: tuple[int, ...] | None = None
 
     def __init__(self, architecture: Architecture, name: str, reuse: bool) -> None:
         super().__init__(architecture, name, max_new_tokens=NEW_TOKENS, reuse=reuse)
@@ -123,9 +133,15 @@ class WatchedEngine(TransformersEngine):
         finally:
             self.taking_in.clear()
 
-    def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
+    def complete(
+        self,
+        prompt: Prompt,
+        on_token: OnToken | None = None,
+        stop: Stop | None = None,
+        draft: Sequence[int] | None = None,
+    ) -> Completion:
         self.prompt = prompt
-        self.completion = super().complete(prompt, on_token, stop)
+        self.completion = super().complete(prompt, on_token, stop, self.draft if draft is None else draft)
         return self.completion
 
 
@@ -139,7 +155,8 @@ class Bench:
         architecture.model.generation_config.eos_token_id = None
         architecture.processor.tokenizer.eos_token = None
         self._engines = {kind: WatchedEngine(architecture, name, kind == "reuse") for kind in ("reuse", "prefill")}
-        self._pipelines: dict[tuple[str, Point], Pipeline] = {}
+        self._pipelines: dict[tuple[bool, Point], Pipeline] = {}
+        self._said: dict[Point, tuple[int, ...]] = {}
         self._prompts: dict[Point, Prompt] = {}
         self._histories: dict[Point, tuple[Exchange, ...]] = {}
         self._frame_seconds = 0.0
@@ -159,10 +176,12 @@ class Bench:
         return self._prompts[point]
 
     def _framed(self, kind: str, point: Point) -> Measured:
-        engine = self._engines[kind]
-        pipeline = self._pipelines.get((kind, point))
+        reuse = kind != "prefill"
+        engine = self._engines["reuse" if reuse else "prefill"]
+        pipeline = self._pipelines.get((reuse, point))
         if pipeline is None:
-            pipeline = self._pipelines[kind, point] = self._pipeline(engine, point)
+            pipeline = self._pipelines[reuse, point] = self._pipeline(engine, point)
+        engine.draft = self._draft(kind, point)
         if not engine.prepared(self._histories[point]):
             # an engine keeps few histories, and here are many: back to where a stream of frames would be
             engine.prepare(self._histories[point])
@@ -170,8 +189,8 @@ class Bench:
                 answered(pipeline, self._frame())
         answer, seconds = answered(pipeline, self._frame())
         self._frame_seconds = seconds
-        self._prompts[point] = engine.prompt
         completion, timings = engine.completion, answer.timings
+        self._prompts[point], self._said[point] = engine.prompt, completion.tokens
         times = {
             "ttft_ms": answer.first_token_time + answer.focus_time,
             "focus_ms": answer.focus_time,
@@ -187,8 +206,19 @@ class Bench:
             "visual_tokens": completion.visual_tokens,
             "prompt_tokens": completion.prompt_tokens,
             "reused_tokens": completion.reused_tokens,
+            "drafted_tokens": completion.drafted_tokens,
+            "accepted_tokens": completion.accepted_tokens,
         }
         return Measured({name: 1e3 * value for name, value in times.items()}, completion.tokens, 0.0, more)
+
+    def _draft(self, kind: str, point: Point) -> tuple[int, ...]:
+        if kind not in DRAFTS:
+            return ()
+        said = self._said[point]
+        if kind == "accepted":
+            return said
+        tokens = self.architecture.decoder.config.vocab_size
+        return tuple((token + 1) % tokens for token in said)
 
     def _frame(self) -> Frame:
         return Frame(next(self._stamps), self.image.copy())
@@ -289,7 +319,7 @@ def measure_all(
                     reason = f"it needs about {expected:.0f} s, and {max(left, 0.0):.0f} s of the time were left"
                     results.left_out[kind, point] = reason
                 continue
-            if kind == "generate" and ("reuse", point) not in results.measured:
+            if kind in ("generate", *DRAFTS) and ("reuse", point) not in results.measured:
                 results.left_out[kind, point] = "its prompt was left out"
                 continue
             measured = bench.measure(kind, point)
@@ -313,7 +343,7 @@ def expected_seconds(results: Results, kind: str, point: Point) -> float:
 
 
 def rows(model: str, results: Results, pixels: Callable[[Point], int]) -> list[dict[str, Any]]:
-    """A row for each mode, history, and reuse or not; figures are medians. Without the first of three or more."""
+    """A row for each mode, history, draft, and reuse or not. Medians, without the first of three or more."""
     table = []
     for (kind, point), measured in results.measured.items():
         if kind == "generate":
@@ -321,16 +351,20 @@ def rows(model: str, results: Results, pixels: Callable[[Point], int]) -> list[d
         # where plain `generate` can do the same; else what it needs without
         same = point.mode in PLAIN_MODES
         plain = results.measured.get(("generate", point if same else Point("none", point.history)), [])
+        drafted, accepted = (sum(one.more[f"{what}_tokens"] for one in measured) for what in ("drafted", "accepted"))
         said, said_plainly = {one.tokens for one in measured}, {one.tokens for one in plain}
         table.append(
             {
                 "model": model,
                 "mode": point.mode,
-                "reuse": kind == "reuse",
+                "reuse": kind != "prefill",
+                "draft": kind if kind in DRAFTS else "off",
                 "history_tokens": measured[0].more["history_tokens"],
                 "visual_tokens": measured[0].more["visual_tokens"],
                 "prompt_tokens": measured[0].more["prompt_tokens"],
                 "reused_tokens": measured[0].more["reused_tokens"],
+                "drafted_tokens": measured[0].more["drafted_tokens"],
+                "draft_accepted": accepted / drafted if drafted else None,
                 "pixels": pixels(point),
                 **_medians(measured),
                 **dict.fromkeys(_PLAIN_COLUMNS),

@@ -30,11 +30,11 @@ _REPEATS, _QUICK_REPEATS = 25, 5
 _GRACE_S = 120.0  # to load, and to end what was begun in time
 _EPILOG = """
 Each model answers frames of the bundled bag through the pipeline that runs on a robot: every focus mode, histories of
-0 to 1024 tokens, with prompt reuse and without, and beside each the stock model.generate on the same prompt. Then a
-stream in which contexts come in while frames are answered. Models are bundled ones (micro_svlm), folders or hub ids, or
-published sizes with random weights, for the time that a model takes does not depend on them: smolvlm-256m,
-smolvlm-256m-tiles (cut into 13 tiles, as it is published), qwen2.5-vl-3b. One that does not fit into memory is skipped,
-and what does not fit into the time is left out; bench.json says why.
+0 to 1024 tokens, with prompt reuse and without, with no draft, a right one and a wrong one, and beside each the stock
+model.generate on the same prompt. Then a stream in which contexts come in while frames are answered. Models are bundled
+ones (micro_svlm), folders or hub ids, or published sizes with random weights, for the time that a model takes does not
+depend on them: smolvlm-256m, smolvlm-256m-tiles (cut into 13 tiles, as it is published), qwen2.5-vl-3b. One that does
+not fit into memory is skipped, and what does not fit into the time is left out; bench.json says why.
 
 In OUT: bench.json (all figures, and the ratios that the project claims, reached or not), bench.md (the same as tables),
 first_token.png, stages.png. A missed ratio is no failure: the exit code is 0. Figures want a machine that does nothing

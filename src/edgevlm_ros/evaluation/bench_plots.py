@@ -38,7 +38,8 @@ def draw_first_token(results: Sequence[Row], path: Path) -> None:
         figure = Figure(figsize=(3.2 * len(results), 2.8), layout="constrained")
         for axes, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
             for name, (label, colour, mark) in _LINES.items():
-                rows = [r for r in result["rows"] if r["mode"] == "none" and r["reuse"] == (name != "anew")]
+                wanted = ("none", name != "anew", "off")
+                rows = [row for row in result["rows"] if (row["mode"], row["reuse"], row["draft"]) == wanted]
                 points = sorted((row["history_tokens"], _first_token(row, name)) for row in rows)
                 points = [point for point in points if point[1] is not None]
                 axes.plot(*zip(*points, strict=True) if points else ((), ()), mark, color=colour, ms=4, label=label)
@@ -94,10 +95,16 @@ def _bars(result: Row) -> dict[str, dict[str, float | None]]:
                 stage: plain[column] for stage, (_, column, _) in _STAGES.items() if column
             }
         anew = find_row(result, "none", history, reuse=False)
-        for name, found in ((f"no reuse, history {history}", anew), (f"reuse, history {history}", row)):
+        same, changed = (find_row(result, "none", history, draft=draft) for draft in ("accepted", "rejected"))
+        for name, found in (
+            (f"no reuse, history {history}", anew),
+            (f"reuse, history {history}", row),
+            (f"and a wrong draft, history {history}", changed),
+            (f"and a right draft, history {history}", same),
+        ):
             if found is not None:
                 bars[name] = {stage: found.get(stage) for stage in _STAGES}
     for row in result["rows"]:
-        if row["reuse"] and row["history_tokens"] == USUAL:
+        if (row["reuse"], row["draft"], row["history_tokens"]) == (True, "off", USUAL):
             bars[f"{row['mode']}, history {USUAL}"] = {stage: row.get(stage) for stage in _STAGES}
     return bars

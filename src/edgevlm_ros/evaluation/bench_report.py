@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgevlm_ros.evaluation.bench import LONGEST, SMALL_CROP, USUAL
@@ -60,11 +61,9 @@ def ratios(results: Sequence[Row]) -> list[dict[str, Any]]:
     return [claim.judged(result) for claim in CLAIMS for result in results if result.get("rows")]
 
 
-def find_row(result: Row, mode: str, history: int, reuse: bool = True) -> Row | None:
-    return next(
-        (row for row in result["rows"] if (row["mode"], row["history_tokens"], row["reuse"]) == (mode, history, reuse)),
-        None,
-    )
+def find_row(result: Row, mode: str, history: int, reuse: bool = True, draft: str = "off") -> Row | None:
+    wanted, columns = (mode, history, reuse, draft), ("mode", "history_tokens", "reuse", "draft")
+    return next((row for row in result["rows"] if tuple(row[column] for column in columns) == wanted), None)
 
 
 def _over(above: Row | None, below: Row | None, column: str, per: str = "") -> Found:
@@ -74,11 +73,18 @@ def _over(above: Row | None, below: Row | None, column: str, per: str = "") -> F
     return Found(above[column] / below[per or column])
 
 
-def _against_generate(result: Row, column: str, ours: str) -> Found:
-    row = find_row(result, "none", LONGEST)
+def _first_token(result: Row, draft: str) -> Found:
+    longest, none = (find_row(result, "none", history, draft=draft) for history in (LONGEST, 0))
+    return _over(longest, none, "ttft_ms")
+
+
+def _against_generate(result: Row, column: str, ours: str, draft: str = "off") -> Found:
+    row = find_row(result, "none", LONGEST, draft=draft)
     found = _over(row, row, column, ours)
     if row is not None and row["tokens_equal"] is False:
         return Found(found.value, "other tokens than plain generate's")
+    if found.value is not None and row is not None and row["draft_accepted"] is not None:
+        return Found(found.value, f"{row['draft_accepted']:.0%} of {row['drafted_tokens']} drafted tokens right")
     return found
 
 
@@ -124,7 +130,14 @@ CLAIMS = (
         f"frame to first token with {LONGEST} tokens of history, over that with none",
         1.15,
         True,
-        lambda result: _over(find_row(result, "none", LONGEST), find_row(result, "none", 0), "ttft_ms"),
+        lambda result: _first_token(result, "off"),
+    ),
+    Claim(
+        "first token drafted",
+        "the same, with a draft behind both prompts",
+        1.15,
+        True,
+        lambda result: _first_token(result, "accepted"),
     ),
     Claim(
         "taking in",
@@ -141,13 +154,20 @@ CLAIMS = (
         _prefill,
         lambda result: _visual_tokens(result) < _MANY,
     ),
-    Claim(
-        "answer",
-        f"plain generate of 8 tokens, over our whole answer, at {LONGEST} tokens of history",
-        2.0,
-        False,
-        lambda result: _against_generate(result, "generate_ms", "answer_ms"),
-        lambda result: result["model"] == "smolvlm-256m",
+    *(
+        Claim(
+            name,
+            f"plain generate of 8 tokens, over our whole answer {what}, at {LONGEST} tokens of history",
+            2.0,
+            False,
+            partial(_against_generate, column="generate_ms", ours="answer_ms", draft=draft),
+            lambda result: result["model"] == "smolvlm-256m",
+        )
+        for name, what, draft in (
+            ("answer same", "where it is the last frame's again", "accepted"),
+            ("answer changed", "where the last frame's was all wrong", "rejected"),
+            ("answer", "without a draft", "off"),
+        )
     ),
     Claim(
         "crop",
@@ -184,7 +204,9 @@ def markdown(bench: Row) -> str:
         f"# Benchmark, {bench['date']}",
         f"{machine['cpu']}, {machine['memory']}, {machine['system']}; torch {versions.get('torch')}, "
         f"transformers {versions.get('transformers')}. fp32 on the CPU; medians, milliseconds; every answer has 8 "
-        "tokens. *generate* is the stock `model.generate` on the same prompt in the same run, without its processor.",
+        "tokens. *generate* is the stock `model.generate` on the same prompt in the same run, without its processor. "
+        "*draft* is what the last frame has left: nothing was tried (off), the same answer (accepted), another one "
+        "(rejected).",
         "## What is claimed",
         _table(
             ("claim", "model", "measured", "target", "reached", ""),
@@ -209,7 +231,7 @@ def markdown(bench: Row) -> str:
                     f"{result['parameters'] / 1e6:.1f} M" if result.get("parameters") else "-",
                     result.get("frame", "-"),
                     result.get("threads", "-"),
-                    f"skipped: {result['reason']}" if result.get("reason") else f"loaded in {result['load_s']} s",
+                    f"skipped: {result['reason']}" if result.get("reason") else _remarks(result),
                 )
                 for result in bench["models"]
             ],
@@ -223,10 +245,17 @@ def markdown(bench: Row) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _remarks(result: Row) -> str:
+    accepted = result.get("stream", {}).get("draft_accepted")
+    drafts = "" if accepted is None else f"; {accepted:.0%} of what was drafted on the stream was right"
+    return f"loaded in {result['load_s']} s{drafts}"
+
+
 _COLUMNS = {
     "model": "model",
     "mode": "mode",
     "reuse": "reuse",
+    "draft": "draft",
     "history": "history_tokens",
     "visual": "visual_tokens",
     "first token": "ttft_ms",
