@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The large model alone: the newest answer that has come back, for as long as nothing newer has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgevlm_ros.evaluation.latency import Latency
+from edgevlm_ros.evaluation.outcomes import Said
+from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
+from edgevlm_ros.evaluation.simulation import Call, Played, Scene, in_order
+
+
+def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    calls = scene.keyframes(link)
+    return Played(returned(scene, calls), calls)
+
+
+def returned(scene: Scene, calls: Iterable[Call], split: bool = False) -> list[Said]:
+    """The replies that can be read, each at its arrival."""
+    said = []
+    for call in in_order(calls):
+        reply = scene.reply(call.stamp, call.question, split)
+        if reply is not None and call.arrival is not None:
+            said.append(Said(call.arrival, call.question, reply.text, call.stamp, cloud=True))
+    return said
+
+
+POLICY = Policy("cloud_only", "the newest answer of the large model that has returned", play)

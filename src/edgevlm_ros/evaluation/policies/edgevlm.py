@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The method, by the robot's own pipeline: late answers rewrite the history and steer the eyes.
+
+The ablations are the same with one part taken away, or with what the cloud said replaced by something else: if those
+helped as much, it would not be the content that helps.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from edgevlm_ros.evaluation import timings
+from edgevlm_ros.evaluation.latency import Latency
+from edgevlm_ros.evaluation.outcomes import Said
+from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
+from edgevlm_ros.evaluation.simulation import Call, Camera, Played, Scene
+from edgevlm_ros.pipeline import Pipeline
+from edgevlm_ros.transfer.types import Answer, CloudContext, Question, Region, Status
+
+Told = Callable[[Scene, Call, CloudContext], CloudContext]
+"""What is told in place of what the cloud said."""
+
+
+def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    return transferred(scene, link, knobs)
+
+
+def without_replacement(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    return transferred(scene, link, {**knobs, "replacement": {**knobs.get("replacement", {}), "enabled": False}})
+
+
+def without_focus(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    return transferred(scene, link, {**knobs, "focus": {**knobs.get("focus", {}), "mode": "none"}})
+
+
+def shuffled(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    return transferred(scene, link, knobs, _of_another_scene)
+
+
+def random_regions(scene: Scene, link: Latency, knobs: Knobs) -> Played:
+    return transferred(scene, link, knobs, _elsewhere)
+
+
+def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = None) -> Played:
+    """Plays a scene through the pipeline. knobs: fields of Replacement and of Focus that differ from the robot's."""
+    calls = scene.keyframes(link)
+    robot = scene.robot
+    pipeline = Pipeline(
+        scene.small,
+        Question(""),
+        replace(robot.replacement, **knobs.get("replacement", {})),
+        replace(robot.focus, **knobs.get("focus", {})),
+        clock=lambda: 0.0,
+    )
+    # a context that comes is known to the frames that begin when it has been taken in; a failed one at once
+    coming = sorted(calls, key=lambda call: (known_from(scene, call), call.stamp))
+    camera, free = Camera(scene.stream.stamps), scene.begin
+    outcomes: Counter[str] = Counter()
+    said: list[Said] = []
+    while (taken := camera.take(free)) is not None:
+        question = scene.question(taken.start)
+        free = taken.start
+        if question is None:
+            continue
+        pipeline.set_question(question)
+        for stamp in taken.missed:
+            pipeline.notice(scene.frame(stamp))
+        while coming and known_from(scene, coming[0]) <= taken.start:
+            call = coming.pop(0)
+            context = context_of(scene, call)
+            outcomes[pipeline.on_context(told(scene, call, context) if told else context).value] += 1
+        answer = pipeline.on_frame(scene.frame(taken.stamp))
+        free = taken.start + scene.cost(kind_of(answer), taken.stamp)
+        outcomes["answers with context"] += answer.context is not None
+        outcomes["answers with focus"] += answer.focus is not None
+        outcomes["answers while suspended"] += answer.suspended
+        said.append(Said(free, answer.question, answer.text, taken.stamp))
+    return Played(said, calls, outcomes)
+
+
+def known_from(scene: Scene, call: Call) -> int:
+    return call.over + (scene.cost(timings.TAKE_IN, call.stamp) if call.arrival is not None else 0)
+
+
+def kind_of(answer: Answer) -> str:
+    """Which measured time an answer takes."""
+    if answer.focus is not None:
+        return timings.FOCUSED
+    return timings.TOLD if answer.context is not None else timings.EDGE
+
+
+def context_of(scene: Scene, call: Call) -> CloudContext:
+    """What the bridge publishes of a call."""
+    nothing = CloudContext(call.stamp, call.number, call.question.id, Status.TIMEOUT)
+    if call.arrival is None:
+        return nothing
+    reply = scene.reply(call.stamp, call.question)
+    if reply is None:
+        return replace(nothing, status=Status.UNPARSABLE)
+    return replace(
+        nothing, status=Status.OK, text=reply.text, regions=reply.regions, width=scene.width, height=scene.height
+    )
+
+
+def _of_another_scene(scene: Scene, call: Call, context: CloudContext) -> CloudContext:
+    reply = scene.read(scene.strange[call.stamp], call.stamp) if call.stamp in scene.strange else None
+    if context.status is not Status.OK or reply is None:
+        return context
+    return replace(context, text=reply.text, regions=reply.regions)
+
+
+def _elsewhere(scene: Scene, call: Call, context: CloudContext) -> CloudContext:
+    """Boxes of the same sizes anywhere on the keyframe."""
+    generator = np.random.default_rng([scene.seed, zlib.crc32(scene.stream.name.encode()), call.stamp])
+
+    def moved(region: Region) -> Region:
+        width, height = region.x1 - region.x0, region.y1 - region.y0
+        x0, y0 = generator.uniform((0, 0), (max(scene.width - width, 0), max(scene.height - height, 0)))
+        return replace(region, x0=float(x0), y0=float(y0), x1=float(x0 + width), y1=float(y0 + height))
+
+    return replace(context, regions=tuple(map(moved, context.regions)))
+
+
+CANDIDATES: tuple[Knobs, ...] = (
+    {},
+    {"focus": {"crop_margin": 1.2}},
+    {"focus": {"crop_margin": 1.8}},
+    {"focus": {"crop_min_fraction": 0.2}},
+    {"focus": {"crop_min_fraction": 0.45}},
+    {"focus": {"half_life": 2.0}},
+    {"focus": {"half_life": 8.0}},
+    {"focus": {"carry": "features"}},
+    {"focus": {"mode": "none"}},
+    {"focus": {"mode": "attention+crop"}},
+    {"replacement": {"max_context_age": 8.0}},
+    {"replacement": {"min_similarity": 0.0}},
+    {"replacement": {"max_turns": 2}},
+)
+
+POLICY = Policy("edgevlm", "context transfer: late answers rewrite the history and steer the eyes", play, CANDIDATES)
+
+
+ABLATIONS = tuple(
+    Policy(f"{POLICY.name}_{name}", summary, play, knobs_of=POLICY.name)
+    for name, summary, play in (
+        ("no_replacement", "without the cloud's words in the history", without_replacement),
+        ("no_focus", "without the cloud's regions", without_focus),
+        ("shuffled", "with what the cloud said about another scene", shuffled),
+        ("random_regions", "with the cloud's words and random regions", random_regions),
+    )
+)

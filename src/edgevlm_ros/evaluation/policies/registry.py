@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All policies by name, in the order of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgevlm_ros.evaluation.policies import (
+    cloud_only,
+    cloud_oracle,
+    edge_only,
+    edgevlm,
+    offload_confidence,
+    offload_deadline,
+    parallel_fuse,
+    partitioned,
+    speculative,
+    transfer_limit,
+)
+from edgevlm_ros.evaluation.policies.policy import Policy
+
+_ALL = (
+    edge_only.POLICY,
+    cloud_only.POLICY,
+    offload_confidence.POLICY,
+    offload_deadline.POLICY,
+    partitioned.POLICY,
+    speculative.POLICY,
+    parallel_fuse.POLICY,
+    edgevlm.POLICY,
+    *edgevlm.ABLATIONS,
+    transfer_limit.POLICY,
+    cloud_oracle.POLICY,
+)
+POLICIES = {policy.name: policy for policy in _ALL}
+ABLATIONS = tuple(policy.name for policy in edgevlm.ABLATIONS)
+
+
+def chosen(names: Iterable[str]) -> tuple[Policy, ...]:
+    """The policies of these names, in the order of tables; "all" names all, "ablations" the ablations. Raises
+    ValueError for a name that is none."""
+    groups = {"all": tuple(POLICIES), "ablations": ABLATIONS}
+    wanted = {policy for name in names for policy in groups.get(name, (name,))}
+    unknown = sorted(wanted - set(POLICIES))
+    if unknown:
+        raise ValueError(f"unknown policy {unknown[0]!r}: take some of {', '.join(POLICIES)}, ablations or all")
+    return tuple(policy for name, policy in POLICIES.items() if name in wanted)

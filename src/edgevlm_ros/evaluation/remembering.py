@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine that answers each distinct prompt once, so that a sweep of policies costs what they differ in.
+
+Decoding is greedy, so a prompt has one answer; most policies ask the same plain question about the same frames. What is
+remembered goes by content: two policies that cut the same crop share it, whoever came first. Prefixes are not
+prefilled ahead: the tokens are the same without, and an answer must not depend on which prompt came before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.engine import Capabilities, Completion, Engine, OnToken, Prompt, Stop
+from edgevlm_ros.transfer.conversation import Exchange
+from edgevlm_ros.transfer.types import Image
+
+_DIGESTS = 64
+_MOST_BYTES = 256 << 20
+
+Value = TypeVar("Value")
+
+
+class Shelf(Generic[Value]):
+    """Remembers values up to a number of bytes; those that were not asked for go first. The newest always stays."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+        self._held: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._held
+
+    def put(self, key: Hashable, value: Value, size: int) -> None:
+        self._held[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self._most and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1][1]
+
+    def get(self, key: Hashable) -> Value:
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def newest_first(self) -> Iterator[Value]:
+        return (value for value, _ in reversed(self._held.values()))
+
+
+class RememberingEngine:
+    """An engine with a memory; see edge.engine.Engine.
+
+    asked, answered: prompts that were put to it, and those of them that the model itself had to answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._completions: dict[Hashable, Completion] = {}
+        self._features: Shelf[NDArray[np.float32] | None] = Shelf(_MOST_BYTES)
+        self._digests = Digests()
+        self.asked = self.answered = 0
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        return self._engine.grid(width, height)
+
+    def count_tokens(self, text: str) -> int:
+        return self._engine.count_tokens(text)
+
+    def see(self, image: Image) -> NDArray[np.float32] | None:
+        key = self._digests.of(image)
+        if key not in self._features:
+            seen = self._engine.see(image)
+            self._features.put(key, seen, 0 if seen is None else seen.nbytes)
+        kept = self._features.get(key)
+        # a copy: whoever gets features may change them in place
+        return None if kept is None else kept.copy()
+
+    def prepare(self, history: Sequence[Exchange]) -> None:
+        """Nothing: see above."""
+
+    def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
+        """Answers to the end, whatever `stop` says, and without tokens on the way."""
+        key = self._key(prompt)
+        self.asked += 1
+        if key not in self._completions:
+            self.answered += 1
+            self._completions[key] = self._engine.complete(prompt)
+        return self._completions[key]
+
+    def _key(self, prompt: Prompt) -> Hashable:
+        steered = prompt.focus is not None and (prompt.beta != 0.0 or prompt.keep < 1.0)
+        focus = prompt.focus.tobytes() if prompt.focus is not None and steered else b""
+        strength = (prompt.beta, prompt.keep) if steered else (0.0, 1.0)
+        views = tuple(map(self._digests.of, prompt.images))
+        return prompt.history, views, prompt.question, prompt.pixel_share, focus, strength
+
+
+class Digests:
+    """What an image holds, in 16 bytes. The last ones are known by the object itself."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[NDArray[Any], bytes]] = OrderedDict()
+
+    def of(self, image: NDArray[Any]) -> bytes:
+        known = self._known.get(id(image))
+        if known is not None and known[0] is image:
+            return known[1]
+        digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
+        digest.update(repr(image.shape).encode())
+        self._known[id(image)] = (image, digest.digest())
+        while len(self._known) > _DIGESTS:
+            self._known.popitem(last=False)
+        return digest.digest()
+
+
+class Wrapped(Architecture):
+    """Another architecture, as it is; a subclass changes how it sees."""
+
+    def __init__(self, inner: Architecture) -> None:
+        super().__init__(inner.model, inner.processor)
+        self.inner = inner
+        self.resolution = inner.resolution
+
+    @property
+    def decoder(self) -> Any:
+        return self.inner.decoder
+
+    @property
+    def image_token(self) -> str:
+        return self.inner.image_token
+
+    @property
+    def image_token_id(self) -> int:
+        return self.inner.image_token_id
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        return self.inner.grid(width, height)
+
+    def pixels(self, image: Image, share: float = 1.0) -> Pixels:
+        return self.inner.pixels(image, share)
+
+    def see(self, pixels: Pixels) -> Sight:
+        return self.inner.see(pixels)
+
+    def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
+        return self.inner.positions(ids, sights)
+
+    def decoder_inputs(self, deep: tuple[Tensor, ...], visual: Tensor) -> dict[str, Any]:
+        return self.inner.decoder_inputs(deep, visual)
+
+
+class _View(NamedTuple):
+    pixels: Pixels
+    sight: Sight
+
+
+class RememberingEyes(Wrapped):
+    """Sees each distinct view once."""
+
+    def __init__(self, inner: Architecture) -> None:
+        super().__init__(inner)
+        self._views: Shelf[_View] = Shelf(_MOST_BYTES)
+        self._digests = Digests()
+
+    def pixels(self, image: Image, share: float = 1.0) -> Pixels:
+        key = (self._digests.of(image), share)
+        if key not in self._views:
+            pixels = self.inner.pixels(image, share)
+            sight = self.inner.see(pixels)
+            parts = (*pixels.inputs.values(), sight.features, *sight.deep)
+            self._views.put(key, _View(pixels, sight), sum(part.nbytes for part in parts))
+        return self._views.get(key).pixels
+
+    def see(self, pixels: Pixels) -> Sight:
+        for view in self._views.newest_first():
+            if view.pixels is pixels:
+                return view.sight
+        return self.inner.see(pixels)
