@@ -92,7 +92,7 @@ def _parsed(path: Path) -> Iterator[Annotation]:
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
-            yield _annotation(number, json.loads(line))
+            yield _annotation(number, json.loads(line.decode()))
         except RecursionError:
             raise AnnotationsError(f"{path}, line {number}: nested too deeply; {_EXAMPLE}") from None
         except ValueError as error:
