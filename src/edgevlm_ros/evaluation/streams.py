@@ -12,6 +12,7 @@ import re
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -128,8 +129,8 @@ def open_stream(
     path = Path(path).expanduser()
     problems = Problems()
     try:
-        with BagReader(path) as bag:
-            log = StreamLog(bag, image_topic, problems)
+        with ExitStack() as opened:
+            log = StreamLog(_open(path, opened), image_topic, problems)
         if len(log.stamps) < 2 or problems.count(BACKWARDS) > len(log.stamps):
             raise StreamError(_unusable(path, len(log.stamps), problems))
         _note_gaps(log.stamps, problems)
@@ -149,6 +150,14 @@ def open_stream(
         problems=problems.lines(),
         images=log.images,
     )
+
+
+def _open(path: Path, opened: ExitStack) -> BagReader:
+    try:
+        return opened.enter_context(BagReader(path))
+    except BagError as error:
+        advice = f"; if its recording broke off, mend it: `mcap recover` or `ros2 bag reindex {path}`"
+        raise StreamError(f"{str(error).rstrip('.')}{advice if path.exists() else ''}") from error
 
 
 def _truths(log: StreamLog, problems: Problems) -> list[Truth]:
