@@ -26,9 +26,9 @@ class StreamImages:
     path: of the bag, which must stay where it is. Can be pickled.
     """
 
-    def __init__(self, path: Path, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._room = held_bytes
+        self._room = HELD_BYTES
         self._held: dict[int, Record] = {}
         self._elsewhere: dict[int, tuple[str, int]] = {}  # topic, time of recording
         self._sizes: dict[int, int] = {}
