@@ -4,10 +4,10 @@
 
 BIN := .venv/bin
 SETUP := python3 tools/setup_venv.py
-export PYTHON SOURCE QUESTION
+export PYTHON SOURCE QUESTION BAG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-world demo bench test lint format clean clean-venv
+.PHONY: help setup setup-dev setup-world demo evaluate bench test lint format clean clean-venv
 
 help:
 	@echo 'edgeVLM for ROS 2: a small VLM on the robot answers every frame, a large one in the cloud corrects it.'
@@ -15,6 +15,8 @@ help:
 	@echo '  make demo     the bundled bag through the real graph: report in runs/demo/report.html'
 	@echo '                SOURCE=PATH        your own rosbag2 folder, video file or folder of images'
 	@echo '                QUESTION="..."     what to ask about it'
+	@echo '  make evaluate how much context transfer helps, at every delay, against every alternative: runs/evaluate/report.html'
+	@echo '                BAG=PATH           your own rosbag2 instead of the rendered test streams; QUESTION as above'
 	@echo '  make bench    how fast frames are answered, stage by stage, in 20 minutes: runs/bench/bench.json and a table'
 	@echo '  make test     linters, type checker and all tests'
 	@echo '  make lint     the linters and the type checker alone; `make format` puts the layout right'
@@ -34,6 +36,11 @@ setup-world:
 
 demo: setup
 	@$(BIN)/edgevlm demo $${SOURCE:+--source "$$SOURCE"} $${QUESTION:+--question "$$QUESTION"}
+
+# streams that are whole already are not rendered again
+evaluate: setup-world
+	@[ -n "$$BAG" ] || $(BIN)/edgevlm world streams --split test
+	@$(BIN)/edgevlm evaluate $${BAG:+"$$BAG"} $${QUESTION:+--question "$$QUESTION"}
 
 bench: setup
 	@$(BIN)/edgevlm bench

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm`, the one command: demo, bench, calibrate, bag, world, serve.
+"""`edgevlm`, the one command: demo, evaluate, bench, calibrate, bag, world, serve.
 
 A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
 `run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
@@ -15,6 +15,10 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": ("edgevlm_ros.demo", "play a bag, a video or a folder of images through the whole graph"),
+    "evaluate": (
+        "edgevlm_ros.evaluation.evaluate_cli",
+        "compare context transfer with its alternatives, at every delay, on streams or your own bag",
+    ),
     "bench": ("edgevlm_ros.evaluation.bench_cli", "measure how fast frames are answered, stage by stage"),
     "calibrate": ("edgevlm_ros.evaluation.calibrate_cli", "measure how strongly attention focus may pull on a model"),
     "bag": ("edgevlm_ros.bag_cli", "look into a rosbag2, or make one from a video or a folder of images"),

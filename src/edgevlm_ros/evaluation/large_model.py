@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 import numpy as np
 import torch
@@ -60,26 +59,19 @@ class LargeModel:
         done = self.complete(upload, question, split)
         return Spoken(done.text, done.tokens)
 
-    def complete(self, upload: Upload, question: str, split: bool = False) -> Completion:
-        """The same, with where its time went."""
-        return self._told(upload, split).complete(Prompt((), (decoded(upload),), question))
+    def complete(self, upload: Upload, question: str, split: bool = False, answer: str = "") -> Completion:
+        """The same, with where its time went. answer: a guess, of which the reply's beginning is made as a draft.
+
+        The draft is verified in one pass with the prompt, as speculative decoding does, and changes no word.
+        """
+        tokenizer = self._engine.architecture.processor.tokenizer
+        draft = tokenizer(f'{{"answer": "{answer}', add_special_tokens=False)["input_ids"] if answer else ()
+        return self._told(upload, split).complete(Prompt((), (decoded(upload),), question), draft=draft)
 
     def feature_bytes(self, upload: Upload) -> int:
         """What the visual tokens of a keyframe take as int8, with a scale for each."""
         self._split.see(self._split.pixels(decoded(upload)))
         return self._split.bytes_up
-
-    def drafted(self, draft: str, spoken: Spoken) -> tuple[int, int]:
-        """How many of a draft's tokens the LVLM accepts, and of how many: those up to the first that it would not say.
-
-        Greedy verification (Leviathan et al., ICML 2023, at temperature 0) takes the draft through the LVLM in one pass
-        and keeps the longest beginning of which each token is the likeliest after those before it. That is the longest
-        beginning that the draft shares with what the LVLM says unaided, which is known here.
-        """
-        tokenizer = self._engine.architecture.processor.tokenizer
-        tokens = tokenizer(f'{{"answer": "{draft}', add_special_tokens=False)["input_ids"]
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(tokens, spoken.tokens, strict=False))
-        return sum(1 for _ in same), len(tokens)
 
     def _told(self, upload: Upload, split: bool) -> TransformersEngine:
         """The model under the bridge's instruction, which may tell the size of the image."""

@@ -1,36 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scene in virtual time: what every policy is given, and the rules that hold for all of them.
+"""A scene as every policy is given it: a stream in virtual time, and what both models say about its frames.
 
-Nothing here waits. A frame comes at its stamp; who answers it is busy for a time drawn from measured ones and then
-takes the newest frame, as the node's slot gives it; what is sent to the cloud comes back when the delay model says so.
-All times are whole nanoseconds of the stream's clock.
+What a model says is asked of it once and shared by all policies: they differ in when they ask, what they tell it and
+whose words they publish.
 """
 
 from __future__ import annotations
 
-import zlib
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from edgevlm_ros.cloud.keyframes import KeyframeSchedule
 from edgevlm_ros.cloud.reply import Reply
 from edgevlm_ros.edge.engine import Completion, Prompt
 from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.large_model import LargeModel, Spoken, parsed
-from edgevlm_ros.evaluation.latency import Latency
-from edgevlm_ros.evaluation.outcomes import Run, Said
+from edgevlm_ros.evaluation.outcomes import Said
 from edgevlm_ros.evaluation.remembering import RememberingEngine
 from edgevlm_ros.evaluation.replies import Asked, Replies
-from edgevlm_ros.evaluation.robot import Bridge, Robot
-from edgevlm_ros.evaluation.streaming import judge
+from edgevlm_ros.evaluation.robot import Robot
 from edgevlm_ros.evaluation.streams import Stream
+from edgevlm_ros.evaluation.timeline import Call, Camera, Taken, Timeline
 from edgevlm_ros.evaluation.timings import Timings
 from edgevlm_ros.transfer.types import Question
 
-REPLY_BYTES = 300  # of a reply on its way down: an answer, a box or two, and JSON around them
 _FRAMES_BYTES = 256 << 20  # of decoded frames that are held
 
 
@@ -43,30 +36,7 @@ class Played:
     outcomes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call to the cloud about the frame of `stamp`. arrival: of its reply, None if it is lost. over: when the
-    bridge stops waiting for it."""
-
-    number: int
-    stamp: int
-    question: Question
-    sent: int
-    arrival: int | None
-    over: int
-    bytes_up: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A frame on its way into the model. start: when. missed: stamps of the frames that it took the place of."""
-
-    stamp: int
-    start: int
-    missed: tuple[int, ...] = ()
-
-
-class Scene:
+class Scene(Timeline):
     """One stream with what both models say about it.
 
     replies, strange: of the LVLM, to this scene's frames and to those of another scene which stand in for them. small:
@@ -84,35 +54,17 @@ class Scene:
         drawn: Timings,
         seed: int = 0,
     ) -> None:
-        self.stream = stream
+        super().__init__(stream, robot.bridge, drawn, seed)
         self.robot = robot
         self.small = small
         self.large = large
         self.strange = strange
-        self.seed = seed
         self._replies: dict[Asked, Spoken] = dict(replies)
         self._split: dict[Asked, Spoken] = {}
-        self._timings = drawn
-        self._number = zlib.crc32(stream.name.encode())
+        self._verified: dict[Asked, Completion] = {}
         first = stream.frame(stream.stamps[0])
         self.width, self.height = first.width, first.height
         self.frame = lru_cache(max(16, _FRAMES_BYTES // first.image.nbytes))(stream.frame)
-
-    @property
-    def bridge(self) -> Bridge:
-        return self.robot.bridge
-
-    @property
-    def begin(self) -> int:
-        return self.stream.stamps[0]
-
-    def question(self, now: int) -> Question | None:
-        """The one that stands, None before the first."""
-        return self.stream.question_at(now)
-
-    def cost(self, kind: str, stamp: int) -> int:
-        """Nanoseconds of compute for a frame. kind: of timings.KINDS."""
-        return round(self._timings.draw(kind, self.seed, self._number, stamp) * 1e9)
 
     def plain(self, stamp: int, question: Question) -> Completion:
         """What the small model says about a frame when it is told nothing."""
@@ -126,70 +78,26 @@ class Scene:
             known[asked] = self.large().ask(self.stream.upload(stamp), question.text, split)
         return known[asked]
 
-    def reply(self, stamp: int, question: Question, split: bool = False) -> Reply | None:
+    def reply(self, stamp: int, question: Question) -> Reply | None:
         """The same as the bridge reads it; None if it finds no answer in it."""
-        return self.read(self.spoken(stamp, question, split), stamp)
+        return self.read(self.spoken(stamp, question).text, stamp)
 
-    def read(self, spoken: Spoken, stamp: int) -> Reply | None:
-        return parsed(spoken.text, self.stream.upload(stamp), self.bridge)
+    def read(self, text: str, stamp: int) -> Reply | None:
+        """Words about a frame, as the bridge reads them."""
+        return parsed(text, self.stream.upload(stamp), self.bridge)
 
-    def drafted(self, stamp: int, question: Question) -> tuple[int, int]:
-        """How many tokens of the small model's answer the large one accepts, and of how many."""
-        return self.large().drafted(self.plain(stamp, question).text, self.spoken(stamp, question))
+    def verified(self, stamp: int, question: Question) -> Completion:
+        """What the large model says about a frame, the small one's answer being its draft."""
+        asked = (stamp, question.text)
+        if asked not in self._verified:
+            answer = self.plain(stamp, question).text
+            self._verified[asked] = self.large().complete(self.stream.upload(stamp), question.text, answer=answer)
+        return self._verified[asked]
 
     @cached_property
     def feature_bytes(self) -> int:
         """What the large model's visual tokens of a frame take on the way up."""
         return self.large().feature_bytes(self.stream.upload(self.begin))
-
-    @cached_property
-    def keyframe_bytes(self) -> float:
-        """The mean of all frames as uploads."""
-        return sum(map(self.stream.jpeg_bytes, self.stream.stamps)) / len(self.stream.stamps)
-
-    @property
-    def byte_rate(self) -> float:
-        """Bytes a second that a policy may send: one keyframe each period."""
-        return self.keyframe_bytes / self.bridge.period
-
-    def call(
-        self, link: Latency, number: int, stamp: int, question: Question, sent: int, bytes_up: int, compute: int
-    ) -> Call:
-        """A call that leaves at `sent`. compute: nanoseconds in the cloud."""
-        seconds = (sent - self.begin) / 1e9
-        arrival = link.arrival(seconds, bytes_up, REPLY_BYTES, compute / 1e9)
-        over = sent + round(self.bridge.timeout * 1e9)
-        comes = None if arrival is None else self.begin + round(arrival * 1e9)
-        if comes is None or comes > over:
-            return Call(number, stamp, question, sent, None, over, bytes_up)
-        return Call(number, stamp, question, sent, comes, comes, bytes_up)
-
-    def keyframes(self, link: Latency) -> list[Call]:
-        """What the bridge sends: a keyframe each period, at once when the question changes, no more than it may have in
-        flight."""
-        return self.scheduled(
-            lambda number, stamp, question: self.call(
-                link, number, stamp, question, stamp, self.stream.jpeg_bytes(stamp), self.cost(timings.CLOUD, stamp)
-            )
-        )
-
-    def scheduled(self, make: Callable[[int, int, Question], Call], budget: Budget | None = None) -> list[Call]:
-        """Calls at the bridge's times, and not beyond a budget. make: of number, stamp and question."""
-        schedule = KeyframeSchedule(self.bridge.period, self.bridge.max_in_flight)
-        calls: list[Call] = []
-        for stamp in self.stream.stamps:
-            question, now = self.question(stamp), (stamp - self.begin) / 1e9
-            in_flight = sum(call.over > stamp for call in calls)
-            if question is None or not schedule.due(now, question.id, in_flight):
-                continue
-            if budget is not None and not budget.open(stamp):
-                continue
-            schedule.sent(now, question.id)
-            call = make(len(calls) + 1, stamp, question)
-            if budget is not None:
-                budget.spend(call.sent, call.bytes_up)
-            calls.append(call)
-        return calls
 
     def turns(self) -> Iterator[tuple[Taken, Question, Completion, int]]:
         """The small model alone, frame after frame: what it took, was asked, said, and when it was done."""
@@ -200,92 +108,3 @@ class Scene:
             if question is not None:
                 free = taken.start + self.cost(timings.EDGE, taken.stamp)
                 yield taken, question, self.plain(taken.stamp, question), free
-
-
-class Camera:
-    """The newest-frame slot in virtual time."""
-
-    def __init__(self, stamps: Sequence[int]) -> None:
-        self._stamps = stamps
-        self._next = 0
-
-    def take(self, free: int) -> Taken | None:
-        """The newest frame for one who is free from then on, or the next that comes; None at the end."""
-        if self._next >= len(self._stamps):
-            return None
-        newest = max(bisect_right(self._stamps, free) - 1, self._next)
-        missed = tuple(self._stamps[self._next : newest])
-        self._next = newest + 1
-        stamp = self._stamps[newest]
-        return Taken(stamp, max(stamp, free), missed)
-
-
-class Budget:
-    """Bytes that may go up: a bucket that fills at a rate and holds one keyframe.
-
-    A call may go while anything is in it, and may take it below zero: then the next one waits for longer. So a policy
-    that uploads more per call calls less often.
-    """
-
-    def __init__(self, rate: float, most: float) -> None:
-        """rate: bytes a second. most: bytes that it holds."""
-        self._rate = rate
-        self._most = self._level = most
-        self._filled: int | None = None
-
-    def open(self, now: int) -> bool:
-        self._fill(now)
-        return self._level > 0
-
-    def spend(self, now: int, size: int) -> None:
-        self._fill(now)
-        self._level -= size
-
-    def _fill(self, now: int) -> None:
-        if self._filled is not None and now > self._filled:
-            self._level = min(self._most, self._level + self._rate * (now - self._filled) / 1e9)
-        self._filled = now if self._filled is None else max(now, self._filled)
-
-
-def in_order(calls: Iterable[Call]) -> list[Call]:
-    """The calls that are answered, in order of arrival; none about an older frame than one before it in the list."""
-    shown: list[Call] = []
-    for call in sorted((c for c in calls if c.arrival is not None), key=lambda call: (call.arrival, call.stamp)):
-        if not shown or call.stamp > shown[-1].stamp:
-            shown.append(call)
-    return shown
-
-
-Judge = Callable[[str, str, str], float]
-"""Question, said and right answer to a score in 0..1."""
-
-
-def scored(
-    stream: Stream, split: str, policy: str, delay: str, seed: int, played: Played, scores: Judge | None = None
-) -> Run:
-    """What a policy did, with what each ground-truth time says of it. scores: None for an exact match."""
-    verdicts = judge(stream.truths, played.said)
-    ages, correct = [], []
-    for verdict in verdicts:
-        said = verdict.answer
-        ages.append((verdict.truth.stamp - said.frame) / 1e9 if isinstance(said, Said) else float("nan"))
-        if scores is None or said is None:
-            correct.append(verdict.exact)
-        else:
-            correct.append(scores(verdict.truth.question.text, said.text, verdict.truth.answer))
-    return Run(
-        policy=policy,
-        dataset=stream.dataset,
-        scene=stream.name,
-        split=split,
-        delay=delay,
-        seed=seed,
-        published=tuple(sorted(played.said, key=lambda said: said.published)),
-        correct=tuple(correct),
-        ages=tuple(ages),
-        misses=sum(verdict.answer is None for verdict in verdicts),
-        bytes_up=sum(call.bytes_up for call in played.calls),
-        cloud_calls=len(played.calls),
-        duration=stream.duration,
-        outcomes=dict(Counter(played.outcomes)),
-    )

@@ -6,7 +6,8 @@ from __future__ import annotations
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.policies.cloud_only import returned
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Call, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call
 
 
 def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
@@ -15,7 +16,7 @@ def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
         for number, stamp in enumerate(scene.stream.stamps, 1)
         if (question := scene.question(stamp)) is not None
     ]
-    return Played(returned(scene, calls), calls)
+    return Played(returned(scene, calls, lambda call: scene.spoken(call.stamp, call.question).text), calls)
 
 
 POLICY = Policy("cloud_oracle", "the large model on every frame without any delay", play, all_frames=True)

@@ -18,7 +18,8 @@ from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.outcomes import Said
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Call, Camera, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call, Camera
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.types import Answer, CloudContext, Question, Region, Status
 
@@ -108,7 +109,7 @@ def context_of(scene: Scene, call: Call) -> CloudContext:
 
 
 def _of_another_scene(scene: Scene, call: Call, context: CloudContext) -> CloudContext:
-    reply = scene.read(scene.strange[call.stamp], call.stamp) if call.stamp in scene.strange else None
+    reply = scene.read(scene.strange[call.stamp].text, call.stamp) if call.stamp in scene.strange else None
     if context.status is not Status.OK or reply is None:
         return context
     return replace(context, text=reply.text, regions=reply.regions)

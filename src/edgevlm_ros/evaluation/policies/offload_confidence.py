@@ -11,13 +11,14 @@ from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.outcomes import Said
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Budget, Call, Camera, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call, Camera
 
 THRESHOLDS = (0.6, 0.0, 0.4, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.01)
 
 
 def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
-    camera, budget = Camera(scene.stream.stamps), Budget(scene.byte_rate, scene.keyframe_bytes)
+    camera, budget = Camera(scene.stream.stamps), scene.budget()
     calls: list[Call] = []
     said: list[Said] = []
     free = scene.begin

@@ -15,7 +15,8 @@ from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.outcomes import Said
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Budget, Call, Camera, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call, Camera
 
 EDGES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the bins of confidence
 DEADLINES = (2.0, 0.5, 1.0, 4.0, 10.0)  # seconds
@@ -25,7 +26,7 @@ _PROBE_S = 10.0
 
 
 def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
-    camera, budget = Camera(scene.stream.stamps), Budget(scene.byte_rate, scene.keyframe_bytes)
+    camera, budget = Camera(scene.stream.stamps), scene.budget()
     deadline, gains = round(knobs["deadline"] * 1e9), knobs["gains"]
     predicted: float | None = None
     calls: list[Call] = []

@@ -18,7 +18,7 @@ HOLDS = (1.0, 0.0, 0.5, 2.0, 4.0, 8.0)  # seconds
 
 def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
     calls = scene.keyframes(link)
-    late = returned(scene, calls)
+    late = returned(scene, calls, lambda call: scene.spoken(call.stamp, call.question).text)
     hold = round(knobs["hold"] * 1e9)
     said = list(late)
     for taken, question, done, end in scene.turns():

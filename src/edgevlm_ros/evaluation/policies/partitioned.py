@@ -11,7 +11,8 @@ from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.policies.cloud_only import returned
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Budget, Call, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call
 from edgevlm_ros.transfer.types import Question
 
 
@@ -22,8 +23,8 @@ def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
         eyes, whole = scene.cost(timings.CLOUD_EYES, stamp), scene.cost(timings.CLOUD, stamp)
         return scene.call(link, number, stamp, question, stamp + eyes, size, max(whole - eyes, 0))
 
-    calls = scene.scheduled(make, Budget(scene.byte_rate, scene.keyframe_bytes))
-    return Played(returned(scene, calls, split=True), calls)
+    calls = scene.scheduled(make, scene.budget())
+    return Played(returned(scene, calls, lambda call: scene.spoken(call.stamp, call.question, split=True).text), calls)
 
 
 POLICY = Policy("partitioned", "the large model's eyes on the robot, the rest of it in the cloud", play)

@@ -11,7 +11,8 @@ from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.policies.cloud_only import returned
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Budget, Call, Played, Scene
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call
 from edgevlm_ros.transfer.types import Question
 
 
@@ -20,17 +21,16 @@ def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
 
     def make(number: int, stamp: int, question: Question) -> Call:
         nonlocal drafted, accepted
-        draft = scene.plain(stamp, question).text
-        saved, length = scene.drafted(stamp, question)
-        drafted, accepted = drafted + length, accepted + saved
+        done = scene.verified(stamp, question)
+        drafted, accepted = drafted + done.drafted_tokens, accepted + done.accepted_tokens
         sent = stamp + scene.cost(timings.EDGE, stamp)
-        size = scene.stream.jpeg_bytes(stamp) + len(draft.encode())
-        compute = scene.cost(timings.CLOUD, stamp) - saved * scene.cost(timings.CLOUD_TOKEN, stamp)
+        size = scene.stream.jpeg_bytes(stamp) + len(scene.plain(stamp, question).text.encode())
+        compute = scene.cost(timings.CLOUD, stamp) - done.accepted_tokens * scene.cost(timings.CLOUD_TOKEN, stamp)
         return scene.call(link, number, stamp, question, sent, size, max(compute, 0))
 
-    calls = scene.scheduled(make, Budget(scene.byte_rate, scene.keyframe_bytes))
-    outcomes = {"tokens drafted": drafted, "tokens accepted": accepted}
-    return Played(returned(scene, calls), calls, outcomes)
+    calls = scene.scheduled(make, scene.budget())
+    said = returned(scene, calls, lambda call: scene.verified(call.stamp, call.question).text)
+    return Played(said, calls, {"tokens drafted": drafted, "tokens accepted": accepted})
 
 
 POLICY = Policy("speculative", "the small model drafts, the large one verifies", play)

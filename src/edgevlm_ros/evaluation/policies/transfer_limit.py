@@ -10,7 +10,8 @@ from __future__ import annotations
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.outcomes import Said
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
-from edgevlm_ros.evaluation.simulation import Call, Played, Scene, in_order
+from edgevlm_ros.evaluation.simulation import Played, Scene
+from edgevlm_ros.evaluation.timeline import Call, in_order
 
 
 def play(scene: Scene, link: Latency, knobs: Knobs) -> Played:
