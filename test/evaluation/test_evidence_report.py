@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from edgevlm_ros.evaluation.evidence_report import write_evidence
-from edgevlm_ros.evaluation.outcomes import Run
+from edgevlm_ros.evaluation.outcomes import Run, Said
 from edgevlm_ros.evaluation.streams import Stream
 from edgevlm_ros.transfer.types import Question
 from support.evidence_runs import POLICIES, DrawnStream, make_runs, make_streams
@@ -52,6 +52,10 @@ def blind(stream: Stream) -> DrawnStream:
 
 def unjudged(runs: list[Run]) -> list[Run]:
     return [dataclasses.replace(run, correct=(), ages=(), misses=0) for run in runs]
+
+
+def spoken_by_evil(said: Said) -> Said:
+    return dataclasses.replace(said, text=EVIL, question=Question(EVIL))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -126,14 +130,8 @@ def test_any_part_of_an_evaluation_has_a_report(
 def test_words_of_models_and_bags_are_shown_and_never_run(
     tmp_path: Path, runs: list[Run], streams: list[Stream]
 ) -> None:
-    evil = [
-        dataclasses.replace(
-            run,
-            published=tuple(dataclasses.replace(said, text=EVIL, question=Question(EVIL)) for said in run.published),
-        )
-        for run in unjudged(runs)
-        if (run.scene, run.delay) == (streams[0].name, "3")
-    ]
+    asked = [run for run in unjudged(runs) if (run.scene, run.delay) == (streams[0].name, "3")]
+    evil = [dataclasses.replace(run, published=tuple(map(spoken_by_evil, run.published))) for run in asked]
     stream = dataclasses.replace(blind(streams[0]), problems=(EVIL,))
     write_evidence(evil, [stream], tmp_path, header={"command": EVIL})
     for name in ("report.html", "look.html"):
