@@ -110,6 +110,14 @@ def test_a_bag_without_truth_has_latency_agreement_and_a_page_to_look_through(
     assert all(link.startswith("data:") or link == "report.html" for link in look.links)
 
 
+def test_pictures_of_an_earlier_report_do_not_stay(tmp_path: Path, runs: list[Run], streams: list[Stream]) -> None:
+    write_evidence(unjudged(runs), [blind(stream) for stream in streams], tmp_path, header={})
+    few = [run for run in runs if run.policy == "edge_only"]
+    write_evidence(few, streams, tmp_path, header={})
+    assert not (tmp_path / "plots" / "agreement.png").exists()
+    assert not (tmp_path / "look.html").exists()
+
+
 def test_bags_with_and_without_truth_go_together(tmp_path: Path, runs: list[Run], streams: list[Stream]) -> None:
     mine = streams[0].name
     mixed = [run for run in runs if run.scene != mine] + unjudged([run for run in runs if run.scene == mine])

@@ -79,6 +79,8 @@ def write_evidence(runs: Sequence[Run], streams: Sequence[Stream], out: Path, *,
     found = [*tables(results), *_tables_without_truth(results, words)]
 
     (out / "plots").mkdir(parents=True, exist_ok=True)
+    for old in (*(out / "plots" / f"{name}.png" for name in _CAPTIONS), out / "look.html"):
+        old.unlink(missing_ok=True)
     for name, picture in pictures.items():
         (out / "plots" / f"{name}.png").write_bytes(picture)
     _write(out / "results.json", _json(results, maps, header, problems, words))
