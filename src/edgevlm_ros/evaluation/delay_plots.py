@@ -43,7 +43,15 @@ def accuracy_over_delay(results: Results) -> bytes:
             _columns(panels[-1], results, policies, other)
         panels[0].set_ylabel("streaming accuracy, %")
         says, lead = gain_title(results)
-        title(figure, says, f"{lead}Bands: 95 %, bootstrap over scenes. Tint: what any transfer could gain.")
+        bands = any(row["ci95"] for row in results.rows())
+        tint = {FLOOR, LIMIT} <= set(results.policies)
+        title(
+            figure,
+            says,
+            lead
+            + ("Bands: 95 %, bootstrap over scenes. " if bands else "")
+            + ("Tint: what any transfer could gain." if tint else ""),
+        )
         return png(figure)
 
 
