@@ -24,7 +24,10 @@ from edgevlm_ros.world.scene import (
     HORIZONTAL_FOV,
     LOADS,
     NAMES,
+    ROLES,
     STATE_COLOURS,
+    Machine,
+    Person,
     Scene,
     gate_x,
 )
@@ -45,6 +48,8 @@ CLASSES = (
 )
 VERTICAL_FOV = 2 * math.atan(math.tan(HORIZONTAL_FOV / 2) * 0.75)
 
+# Of a person, metres: where the arms begin and how long they are up to the gloves.
+SHOULDER_Y, SHOULDER_Z, ARM = 0.26, 1.38, 0.52
 AWAY = (-60.0, 0.0, -20.0)
 
 
@@ -91,12 +96,14 @@ class Renderer:
         big_width, big_height = width * supersample, height * supersample
         images = {f"pictogram_{load}.png": textures.png(textures.pictogram(load)) for load in LOADS}
         images |= {f"letter_{name}.png": textures.png(textures.letter(name)) for name in NAMES}
-        images |= {f"floor_{i}.png": textures.png(textures.floor(i)) for i in range(4)}
-        images |= {f"wall_{i}.png": textures.png(textures.wall(i)) for i in range(4)}
+        images |= {f"role_{role}.png": textures.png(textures.role_badge(role)) for role in ROLES}
+        images |= {f"floor_{i}.png": textures.png(textures.floor(i)) for i in range(textures.FLOORS)}
+        images |= {f"wall_{i}.png": textures.png(textures.wall(i)) for i in range(textures.WALLS)}
         images["cardboard.png"] = textures.png(textures.cardboard())
         self.model = mujoco.MjModel.from_xml_string(
             _mjcf(images, big_width, big_height, shadow_size=4096 if shadows else 512), assets=images
         )
+        self.model.geom_sameframe[:] = 0  # limbs are turned while running: no shortcut past their own rotation
         self.data = mujoco.MjData(self.model)
         try:
             self._renderer = mujoco.Renderer(self.model, big_height, big_width)
@@ -151,17 +158,15 @@ class Renderer:
     def _arrange(self, scene: Scene) -> None:
         self._place_camera(scene)
         self._dress_hall(scene)
-        self._place("person", scene.person)
-        self._place("cart", scene.cart)
-        self._place("machine", scene.machine)
+        for body, thing in (
+            ("person", scene.person),
+            ("cart", scene.cart),
+            ("machine", scene.machine),
+            ("second", scene.second),
+        ):
+            self._place(body, thing)
         if scene.person:
-            self._colour("person_torso", scene.person.vest)
-            swing = 0.35 * math.sin(scene.person.phase)
-            for side, sign in (("left", 1), ("right", -1)):
-                self._colour(f"person_leg_{side}", scene.person.trousers)
-                self._colour(f"person_arm_{side}", tuple(0.8 * c for c in scene.person.vest))
-                self._pitch(f"person_leg_{side}", sign * swing)
-                self._pitch(f"person_arm_{side}", -sign * swing)
+            self._dress_person(scene.person)
         if scene.cart:
             self._colour("cart_base", scene.cart.body)
             self._colour("cart_handle", scene.cart.body)
@@ -169,15 +174,37 @@ class Renderer:
             self._colour("cart_window", (0.15, 0.2, 0.25), 1.0 if scene.cart.cabin else 0.0)
             self._colour("cart_crate", scene.cart.crate)
             for i in range(4):
-                self.model.geom_matid[self._geom[f"placard_{i}"]] = self._material[f"pictogram_{scene.cart.load}"]
+                self._cover(f"placard_{i}", f"pictogram_{scene.cart.load}")
                 self._colour(f"placard_{i}", scene.cart.placard)
         if scene.machine:
-            self._colour("machine_body", scene.machine.body)
-            self.model.geom_matid[self._geom["plate_0"]] = self._material[f"letter_{scene.machine.name}"]
-            self._colour("light_lamp", STATE_COLOURS[scene.machine.state])
+            self._dress_machine(scene.machine, "machine", "")
+        if scene.second:
+            self._dress_machine(scene.second, "second", "second")
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
+
+    def _dress_person(self, person: Person) -> None:
+        self._colour("person_torso", person.vest)
+        swing = 0.35 * math.sin(person.phase)
+        for i in range(2):
+            self._cover(f"badge_{i}", f"role_{person.role}")
+            self._colour(f"badge_{i}", person.badge)
+        for side, sign in (("left", 1), ("right", -1)):
+            self._colour(f"person_leg_{side}", person.trousers)
+            self._colour(f"person_arm_{side}", tuple(0.8 * c for c in person.vest))
+            self._colour(f"person_glove_{side}", person.gloves)
+            self._pitch(f"person_leg_{side}", sign * swing)
+            shoulder = np.array([0.0, sign * SHOULDER_Y, SHOULDER_Z])
+            along = arm_direction(person.gesture, side, person.phase)
+            self.model.geom_pos[self._geom[f"person_arm_{side}"]] = shoulder + 0.5 * ARM * along
+            self.model.geom_quat[self._geom[f"person_arm_{side}"]] = _turned_to(along)
+            self.model.geom_pos[self._geom[f"person_glove_{side}"]] = shoulder + (ARM + 0.05) * along
+
+    def _dress_machine(self, machine: Machine, body: str, prefix: str) -> None:
+        self._colour(f"{body}_body", machine.body)
+        self._cover(f"{prefix}plate_0", f"letter_{machine.name}")
+        self._colour(f"{prefix}light_lamp", STATE_COLOURS[machine.state])
 
     def _place_camera(self, scene: Scene) -> None:
         camera = scene.camera
@@ -193,10 +220,10 @@ class Renderer:
 
     def _dress_hall(self, scene: Scene) -> None:
         hall, model = scene.hall, self.model
-        model.geom_matid[self._geom["floor"]] = self._material[f"floor_{hall.floor}"]
+        self._cover("floor", f"floor_{hall.floor}")
         self._colour("floor", hall.floor_tint)
         for side in ("left", "right", "end", "back"):
-            model.geom_matid[self._geom[f"wall_{side}"]] = self._material[f"wall_{hall.wall}"]
+            self._cover(f"wall_{side}", f"wall_{hall.wall}")
             self._colour(f"wall_{side}", hall.wall_tint)
         warm = np.array([1.0 + 0.08 * hall.warmth, 1.0, 1.0 - 0.12 * hall.warmth])
         model.vis.headlight.ambient[:] = hall.ambient * warm
@@ -204,7 +231,6 @@ class Renderer:
         model.light_diffuse[:] = hall.sun * warm
         model.light_dir[0] = np.asarray(hall.sun_direction) / np.linalg.norm(hall.sun_direction)
         rng = np.random.default_rng(hall.decor)
-        rack = rng.uniform(0.1, 0.7, 3)
         for i in self._decor:
             name = model.geom(i).name
             if "box" in name:
@@ -212,7 +238,7 @@ class Renderer:
                 colour = np.where(rng.random() < 0.6, paper, rng.uniform(0.15, 0.75, 3))
                 model.geom_rgba[i] = [*np.clip(colour, 0, 1), 0.0 if rng.random() < 0.25 else 1.0]
             else:
-                model.geom_rgba[i] = [*rack, 1.0]
+                model.geom_rgba[i] = [*hall.rack, 1.0]
             if int(name.split("_")[2]) in hall.gates:
                 model.geom_rgba[i, 3] = 0.0
         for bay in range(BAYS):
@@ -230,8 +256,36 @@ class Renderer:
     def _colour(self, geom: str, rgb: Any, alpha: float = 1.0) -> None:
         self.model.geom_rgba[self._geom[geom]] = [*rgb, alpha]
 
+    def _cover(self, geom: str, material: str) -> None:
+        self.model.geom_matid[self._geom[geom]] = self._material[material]
+
     def _pitch(self, geom: str, angle: float) -> None:
         self.model.geom_quat[self._geom[geom]] = [math.cos(angle / 2), 0, math.sin(angle / 2), 0]
+
+
+def arm_direction(gesture: str, side: str, phase: float) -> np.ndarray:
+    """(3,) where the arm points, in the person's frame: x ahead, y to the person's own left, z up.
+
+    side: the person's own, so the "right" arm is on the image's left when the person faces the camera. phase: of the
+    gait, radians; hanging arms swing with it, raised ones waver.
+    """
+    sign = 1 if side == "left" else -1
+    waver = 0.1 * math.sin(phase + (1.3 if side == "left" else 0.0))
+    stretched = {"stop": ("left", "right"), "go left": ("right",), "go right": ("left",)}
+    if gesture == "come":
+        angle = math.radians(68.0) + waver  # above the horizontal
+    elif side in stretched.get(gesture, ()):
+        angle = waver
+    else:
+        swing = sign * 0.35 * math.sin(phase) if gesture == "no sign" else 0.0
+        return np.array([math.sin(swing) * math.cos(0.1), sign * math.sin(0.1), -math.cos(swing) * math.cos(0.1)])
+    return np.array([0.0, sign * math.cos(angle), math.sin(angle)])
+
+
+def _turned_to(direction: np.ndarray) -> np.ndarray:
+    """(4,) quaternion w x y z of the shortest turn from the z axis to a unit vector that is not -z."""
+    quaternion = np.array([1.0 + direction[2], -direction[1], direction[0], 0.0])
+    return quaternion / np.linalg.norm(quaternion)
 
 
 def _mjcf(images: dict[str, bytes], width: int, height: int, shadow_size: int) -> str:
@@ -242,7 +296,7 @@ def _mjcf(images: dict[str, bytes], width: int, height: int, shadow_size: int) -
         kind = name.split("_")[0]
         uniform = "true" if kind in repeat else "false"
         # Placards and plates shine a little by themselves, as retro-reflecting signs do: readable in any light.
-        emission = "0.25" if kind in ("pictogram", "letter") else "0"
+        emission = "0.25" if kind in ("pictogram", "letter", "role") else "0"
         assets.append(
             f'<texture name="{name}" type="2d" file="{name}.png"/>'
             f'<material name="{name}" texture="{name}" texuniform="{uniform}" texrepeat="{repeat.get(kind, "1 1")}" '
@@ -260,6 +314,7 @@ def _mjcf(images: dict[str, bytes], width: int, height: int, shadow_size: int) -
   <asset>
     {"".join(assets)}
     <material name="lamp" emission="0.9" specular="0" shininess="0"/>
+    <material name="glove" emission="0.45" specular="0" shininess="0"/>
     <material name="glow" emission="1" specular="0" shininess="0"/>
     <material name="matt" specular="0.15" shininess="0.2"/>
   </asset>
@@ -271,7 +326,8 @@ material="floor_0"/>
     {_racks()}
     {_person()}
     {_cart()}
-    {_machine()}
+    {_machine("machine", "")}
+    {_machine("second", "second")}
   </worldbody>
 </mujoco>"""
 
@@ -338,11 +394,18 @@ def _person() -> str:
             f'<geom name="person_leg_{side}" type="capsule" pos="0 {y} 0.45" size="0.085 0.38" material="matt"/>'
         )
         limbs.append(
-            f'<geom name="person_arm_{side}" type="capsule" pos="0 {2.5 * y} 1.12" size="0.06 0.28" material="matt"/>'
+            f'<geom name="person_arm_{side}" type="capsule" pos="0 {2.5 * y} 1.12" size="0.065 {ARM / 2}" '
+            f'material="matt"/>'
         )
+        limbs.append(f'<geom name="person_glove_{side}" type="sphere" pos="0 {y} 0.9" size="0.115" material="glove"/>')
+    badges = "".join(
+        f'<geom name="badge_{i}" type="box" pos="{x} 0 1.17" size="0.2 0.2 0.006" xyaxes="{axes}" '
+        f'material="role_guest"/>'
+        for i, (x, axes) in enumerate(((0.178, "0 1 0 0 0 1"), (-0.178, "0 -1 0 0 0 1")))
+    )
     return f"""
     <body name="person" mocap="true">
-      {"".join(limbs)}
+      {"".join(limbs)}{badges}
       <geom name="person_torso" type="ellipsoid" pos="0 0 1.16" size="0.17 0.25 0.38" material="matt"/>
       {_box("person_strip", (0, 0, 1.12), (0.173, 0.235, 0.035), rgba="0.9 0.9 0.88 1")}
       <geom name="person_head" type="sphere" pos="0 0 1.63" size="0.12" material="matt" rgba="0.75 0.55 0.43 1"/>
@@ -383,18 +446,18 @@ def _cart() -> str:
     </body>"""
 
 
-def _machine() -> str:
+def _machine(body: str, prefix: str) -> str:
     return f"""
-    <body name="machine" mocap="true">
-      {_box("machine_body", (0, 0, 0.85), (0.36, 0.5, 0.85))}
-      {_box("machine_foot", (0, 0, 0.04), (0.42, 0.56, 0.04), rgba="0.15 0.15 0.16 1")}
-      {_box("machine_door", (0.362, 0, 0.45), (0.004, 0.42, 0.33), rgba="0.3 0.32 0.34 1")}
-      {_box("machine_slot", (0.37, 0.1, 0.6), (0.004, 0.22, 0.03), rgba="0.08 0.08 0.08 1")}
-      <geom name="plate_0" type="box" pos="0.366 0 1.22" size="0.26 0.26 0.006" xyaxes="0 1 0 0 0 1"
+    <body name="{body}" mocap="true">
+      {_box(f"{body}_body", (0, 0, 0.85), (0.36, 0.5, 0.85))}
+      {_box(f"{body}_foot", (0, 0, 0.04), (0.42, 0.56, 0.04), rgba="0.15 0.15 0.16 1")}
+      {_box(f"{body}_door", (0.362, 0, 0.45), (0.004, 0.42, 0.33), rgba="0.3 0.32 0.34 1")}
+      {_box(f"{body}_slot", (0.37, 0.1, 0.6), (0.004, 0.22, 0.03), rgba="0.08 0.08 0.08 1")}
+      <geom name="{prefix}plate_0" type="box" pos="0.366 0 1.22" size="0.26 0.26 0.006" xyaxes="0 1 0 0 0 1"
         material="letter_A"/>
-      <geom name="machine_pole" type="cylinder" pos="0.1 0 1.76" size="0.03 0.08" material="matt" rgba="0.2 0.2 0.2 1"/>
-      <geom name="light_lamp" type="cylinder" pos="0.1 0 1.97" size="0.13 0.14" material="lamp"/>
-      <geom name="machine_cap" type="cylinder" pos="0.1 0 2.12" size="0.135 0.015" material="matt"
+      <geom name="{body}_pole" type="cylinder" pos="0.1 0 1.76" size="0.03 0.08" material="matt" rgba="0.2 0.2 0.2 1"/>
+      <geom name="{prefix}light_lamp" type="cylinder" pos="0.1 0 1.97" size="0.13 0.14" material="lamp"/>
+      <geom name="{body}_cap" type="cylinder" pos="0.1 0 2.12" size="0.135 0.015" material="matt"
         rgba="0.1 0.1 0.1 1"/>
     </body>"""
 
