@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from edgevlm_ros.world.questions import Observation, observe
 from edgevlm_ros.world.render import Renderer, View
-from edgevlm_ros.world.scene import Scene, random_scene
+from edgevlm_ros.world.scene import Look, Scene, random_scene
 
 WIDTH, HEIGHT = 320, 240
-FIRST_SEED = {"train": 10_000_000, "val": 50_000_000, "test": 60_000_000}
-SIZES = {"train": 14_000, "val": 600, "test": 900}
+FIRST_SEED: dict[Look, int] = {"train": 10_000_000, "val": 50_000_000, "test": 60_000_000}
+SIZES: dict[Look, int] = {"train": 16_000, "val": 600, "test": 900}
 ATTEMPTS = 100  # seeds reserved for each frame: ambiguous scenes are drawn again
 CHUNK = 50
 
@@ -39,19 +39,21 @@ class Split:
         return len(self.seen)
 
 
-def draw(renderer: Renderer, split: str, index: int) -> tuple[int, Scene, View, Observation]:
-    """The frame `index` of a split: the first of its seeds whose frame leaves no question open."""
+def draw(renderer: Renderer, split: Look, index: int) -> tuple[int, Scene, View, Observation]:
+    """The frame `index` of a split: the first of its seeds whose frame leaves at most one thing open."""
     first = FIRST_SEED[split] + index * ATTEMPTS
     for seed in range(first, first + ATTEMPTS):
-        scene = random_scene(seed)
+        scene = random_scene(seed, split)
         view = renderer.render(scene)
         seen = observe(scene, view.classes)
-        if not seen.ambiguous:
+        if len(seen.ambiguous) <= 1:
             return seed, scene, view, seen
-    raise RuntimeError(f"none of the seeds {first} to {first + ATTEMPTS - 1} gives an unambiguous frame")
+    raise RuntimeError(
+        f"none of the seeds {first} to {first + ATTEMPTS - 1} gives a frame that leaves few questions open"
+    )
 
 
-def render_split(folder: Path, split: str, size: int, processes: int = 2) -> None:
+def render_split(folder: Path, split: Look, size: int, processes: int = 2) -> None:
     """Renders a split into folder/split; every third chunk with shadows."""
     out = folder / split
     out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ def render_split(folder: Path, split: str, size: int, processes: int = 2) -> Non
 _renderers: dict[bool, Renderer] = {}  # of this worker process
 
 
-def _render_chunk(chunk: tuple[Path, str, int, int]) -> tuple[int, list[dict[str, object]]]:
+def _render_chunk(chunk: tuple[Path, Look, int, int]) -> tuple[int, list[dict[str, object]]]:
     out, split, start, stop = chunk
     shadows = (start // CHUNK) % 3 == 0
     if shadows not in _renderers:
@@ -87,7 +89,7 @@ def _render_chunk(chunk: tuple[Path, str, int, int]) -> tuple[int, list[dict[str
     return start, rows
 
 
-def load_split(folder: Path, split: str) -> Split:
+def load_split(folder: Path, split: Look) -> Split:
     path = folder / split
     if not (path / "labels.jsonl").is_file():
         raise FileNotFoundError(f"{path} holds no rendered frames: run `python -m edgevlm_ros.world render` first")
@@ -95,6 +97,7 @@ def load_split(folder: Path, split: str) -> Split:
     for line in (path / "labels.jsonl").read_text().splitlines():
         row: dict[str, Any] = json.loads(line)
         row.pop("seed")
-        values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-        seen.append(Observation(**values))
+        row["boxes"] = {subject: tuple(box) for subject, box in row["boxes"].items()}
+        row["ambiguous"] = tuple(row["ambiguous"])
+        seen.append(Observation(**row))
     return Split(np.load(path / "frames.npy", mmap_mode="r"), np.load(path / "classes.npy", mmap_mode="r"), seen)
