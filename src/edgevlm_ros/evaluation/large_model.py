@@ -30,6 +30,7 @@ from edgevlm_ros.transfer.types import Image
 
 MAX_TOKENS = 256  # of a reply, as in prompt.chat_request
 _SCALE_BYTES = 2  # of each visual token's float16 scale
+_LEAST_SCALE = 2.0**-14  # that float16 has in full precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Split(Wrapped):
 
 def through_int8(features: Tensor) -> Tensor:
     """Features (n, D) as they arrive: rounded to 255 steps between plus and minus the largest of each row."""
-    scale = (features.abs().amax(-1, keepdim=True).clamp_min(1e-6) / 127).half().float()
+    scale = (features.float().abs().amax(-1, keepdim=True) / 127).clamp_min(_LEAST_SCALE).half().float()
     return (torch.round(features.float() / scale).clamp(-127, 127) * scale).to(features.dtype)
 
 

@@ -64,7 +64,9 @@ def read_replies(file: Path) -> dict[Asked, Spoken]:
 def append_replies(file: Path, replies: Replies) -> None:
     """Adds replies to a file, each as a line of JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")
     with file.open("a", encoding="utf-8") as lines:
+        lines.write("\n" * torn)
         lines.writelines(_line(*asked, spoken) for asked, spoken in replies.items())
 
 

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The large model without its server says what the bridge would hear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgevlm_ros.cloud.jpeg import Upload, encode
+from edgevlm_ros.evaluation.large_model import LargeModel, decoded, parsed, through_int8
+from edgevlm_ros.evaluation.robot import Bridge
+from support.tiny_lvlm import REPLY, SIZE, make_tiny_lvlm
+
+TOKENS = (SIZE // 16) ** 2
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> LargeModel:
+    return LargeModel(str(make_tiny_lvlm(tmp_path_factory.mktemp("lvlm"))), Bridge(), "cpu")
+
+
+@pytest.fixture
+def upload() -> Upload:
+    return encode(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8), 640, 85)
+
+
+def test_a_reply_is_the_model_s_words_and_tokens(large: LargeModel, upload: Upload) -> None:
+    spoken = large.ask(upload, "Where is the person?")
+    assert spoken.text == "".join(REPLY)
+    assert len(spoken.tokens) == len(REPLY)
+
+
+def test_the_bridge_reads_it_in_pixels_of_the_source(large: LargeModel, upload: Upload) -> None:
+    read = parsed(large.ask(upload, "Where?").text, upload, Bridge())
+    assert read is not None
+    assert (read.text, read.regions[0].label, read.regions[0].y0) == ("left", "person", 15.0)
+    assert parsed('{"answer": ', upload, Bridge()) is None
+
+
+@pytest.mark.parametrize(("guess", "accepted"), [("left", 2), ("right", 1)])
+def test_a_draft_changes_no_word_and_is_accepted_as_far_as_it_is_right(
+    large: LargeModel, upload: Upload, guess: str, accepted: int
+) -> None:
+    done = large.complete(upload, "Where?", answer=guess)
+    assert done.text == large.ask(upload, "Where?").text
+    assert (done.accepted_tokens, done.drafted_tokens >= accepted) == (accepted, True)
+
+
+def test_split_after_the_eyes_it_still_answers_and_its_features_have_a_size(large: LargeModel, upload: Upload) -> None:
+    assert large.ask(upload, "Where?", split=True).text == "".join(REPLY)
+    assert large.feature_bytes(upload) == TOKENS * (64 + 2)
+
+
+def test_int8_is_off_by_half_a_step_at_most() -> None:
+    features = torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
+    features[3] = 0.0
+    step = features.abs().amax(-1, keepdim=True) / 127
+    assert bool(((through_int8(features) - features).abs() <= 0.51 * step + 1e-6).all())
+    assert len(torch.unique((through_int8(features)[0] / step[0]).round())) <= 255
+
+
+def test_the_server_s_pixels_are_those_of_the_jpeg(upload: Upload) -> None:
+    assert decoded(upload).shape == (60, 80, 3)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"config\.json"):
+        LargeModel(str(tmp_path), Bridge())
