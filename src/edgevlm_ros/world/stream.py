@@ -7,21 +7,19 @@ seconds late still speaks of what is in view, and signs are mostly too far away 
 
 from __future__ import annotations
 
-import io
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from edgevlm_ros.bags import BagWriter, typestore
+from edgevlm_ros.bags import BagWriter
 from edgevlm_ros.world import questions as q
-from edgevlm_ros.world.render import VERTICAL_FOV, Renderer
+from edgevlm_ros.world.film import RATE, Moment, film_moments
+from edgevlm_ros.world.render import Renderer
 from edgevlm_ros.world.scene import (
     LOADS,
     NAMES,
@@ -39,11 +37,9 @@ from edgevlm_ros.world.scene import (
     random_person,
 )
 
-WIDTH, HEIGHT, RATE = 640, 480, 5.0
+WIDTH, HEIGHT = 640, 480
 AISLE_SECONDS = 20.0
 STREAM_SEEDS = 90_000_000  # apart from all seeds of dataset.py
-EPOCH = 1_780_000_000 * 10**9  # stamp of a bag's first frame, nanoseconds: some day in 2026
-FRAME_ID = "camera_optical_frame"
 JPEG_QUALITY = 78
 
 Track = tuple[float, float, tuple[float, float], tuple[float, float]]  # from s, to s, from x y, to x y
@@ -147,15 +143,6 @@ def aisles(seed: int) -> list[Aisle]:
     return [first, second, third]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A frame of the drive. t: seconds since its beginning."""
-
-    t: float
-    question: str
-    scene: Scene
-
-
 def drive(seed: int, seconds: float = 3 * AISLE_SECONDS, rate: float = RATE) -> Iterator[Moment]:
     parts = aisles(seed)
     for k in range(round(seconds * rate)):
@@ -165,82 +152,10 @@ def drive(seed: int, seconds: float = 3 * AISLE_SECONDS, rate: float = RATE) -> 
 
 
 def film(out: Path, seed: int, *, seconds: float = 3 * AISLE_SECONDS, supersample: int = 2) -> None:
-    """Writes the drive as a rosbag2 folder: image/compressed, camera_info, question, ground_truth."""
-    moments = list(drive(seed, seconds))
+    """Writes the drive as a rosbag2 folder: image/compressed, camera_info, question, ground_truth of every frame."""
+    moments = tqdm(list(drive(seed, seconds)), desc="filming", unit="frame")
     with (
         Renderer(WIDTH, HEIGHT, shadows=True, supersample=supersample) as renderer,
         BagWriter(out) as bag,
     ):
-        bag.add_topic("/camera_info", "sensor_msgs/msg/CameraInfo", latched=True)
-        bag.add_topic("/question", "edgevlm_msgs/msg/Question", latched=True)
-        standing = ""
-        for moment in tqdm(moments, desc="filming", unit="frame"):
-            stamp = EPOCH + round(moment.t * 1e9)
-            if moment.question != standing:
-                standing = moment.question
-                bag.write_message("/question", _question(standing, stamp), stamp)
-            if moment is moments[0]:
-                bag.write_message("/camera_info", _camera_info(stamp), stamp)
-            view = renderer.render(moment.scene)
-            buffer = io.BytesIO()
-            Image.fromarray(view.rgb).save(buffer, "JPEG", quality=JPEG_QUALITY)
-            bag.write_message("/image/compressed", _compressed(buffer.getvalue(), stamp), stamp)
-            truth = _annotation(standing, q.observe(moment.scene, view.classes), stamp)
-            bag.write_message("/ground_truth", truth, stamp)
-
-
-def _type(name: str) -> Any:
-    return typestore().types[name]
-
-
-def _header(stamp: int) -> Any:
-    time = _type("builtin_interfaces/msg/Time")(sec=stamp // 10**9, nanosec=stamp % 10**9)
-    return _type("std_msgs/msg/Header")(stamp=time, frame_id=FRAME_ID)
-
-
-def _question(text: str, stamp: int) -> Any:
-    return _type("edgevlm_msgs/msg/Question")(header=_header(stamp), question_id=_id(text), text=text)
-
-
-def _id(text: str) -> int:
-    return zlib.crc32(text.encode())
-
-
-def _compressed(jpeg: bytes, stamp: int) -> Any:
-    data = np.frombuffer(jpeg, np.uint8)
-    return _type("sensor_msgs/msg/CompressedImage")(header=_header(stamp), format="jpeg", data=data)
-
-
-def _annotation(text: str, seen: q.Observation, stamp: int) -> Any:
-    box = seen.box(q.SUBJECT[text])
-    regions = []
-    if box is not None:
-        x0, y0, x1, y1 = (round(v * s) for v, s in zip(box, (WIDTH, HEIGHT, WIDTH, HEIGHT), strict=True))
-        roi = _type("sensor_msgs/msg/RegionOfInterest")(
-            x_offset=x0, y_offset=y0, width=x1 - x0, height=y1 - y0, do_rectify=False
-        )
-        regions = [_type("edgevlm_msgs/msg/Region")(label=q.SUBJECT[text], score=1.0, box=roi)]
-    return _type("edgevlm_msgs/msg/Annotation")(
-        header=_header(stamp), question_id=_id(text), question=text, answer=q.answer(text, seen), regions=regions
-    )
-
-
-def _camera_info(stamp: int) -> Any:
-    """An ideal pinhole camera."""
-    focal = HEIGHT / 2 / math.tan(VERTICAL_FOV / 2)
-    k = np.array([focal, 0, WIDTH / 2, 0, focal, HEIGHT / 2, 0, 0, 1], np.float64)
-    p = np.array([focal, 0, WIDTH / 2, 0, 0, focal, HEIGHT / 2, 0, 0, 0, 1, 0], np.float64)
-    roi = _type("sensor_msgs/msg/RegionOfInterest")(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
-    return _type("sensor_msgs/msg/CameraInfo")(
-        header=_header(stamp),
-        height=HEIGHT,
-        width=WIDTH,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
-        k=k,
-        r=np.eye(3).ravel(),
-        p=p,
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
+        film_moments(bag, renderer, moments, quality=JPEG_QUALITY, doubtful=True, facts=False)
