@@ -143,6 +143,7 @@ class Graph:
         often."""
         listeners = sum(node in self._nodes for node in (EDGE, BRIDGE))
         parameters = {"bag": str(bag), "topics": " ".join(topics), "rate": rate, "wait_for_subscribers": listeners}
+        parameters["wait_for_topics"] = "ground_truth" if RECORDER in self._nodes else ""
         parameters["start_delay"] = _MEET_S
         self._start(PLAYER, parameters, 0, {})
         end = time.monotonic() + limit

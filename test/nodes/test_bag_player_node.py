@@ -165,9 +165,16 @@ def test_only_named_topics_are_played(ros: Any, bag: Path) -> None:
 
 
 def test_nobody_listening_does_not_hold_it_for_ever(ros: Any, bag: Path) -> None:
-    player = play(ros, bag, wait_timeout=0.3, rate=20.0)
+    player = play(ros, bag, wait_timeout=0.3, rate=20.0, wait_for_topics="question")
     assert player.wait() == 0
-    assert "0 of 1 after 0 s: playing without the rest" in player.output
+    assert "playing without all subscriptions: 0 of 1 to /image/compressed, 0 of 1 to /question" in player.output
+
+
+def test_it_waits_for_whoever_is_to_hear_the_other_topics(ros: Any, bag: Path) -> None:
+    listener = Listener(ros)  # hears /question
+    player = play(ros, bag, wait_for_topics="question", rate=10.0)
+    assert listener.hear_to_the_end(player) == 0, player.output
+    assert "playing without" not in player.output
 
 
 def test_terminated_player_ends_in_peace(ros: Any, bag: Path) -> None:

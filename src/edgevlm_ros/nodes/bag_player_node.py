@@ -34,6 +34,7 @@ PARAMETERS = (
     Parameter("topics", "", "Topics to play, separated by spaces; empty for all."),
     Parameter("clock_rate", 50.0, "Messages per second on /clock; 0 for none.", 0.0, 1000.0),
     Parameter("wait_for_subscribers", 0, "Subscriptions to the bag's images to wait for before playing.", 0, 100),
+    Parameter("wait_for_topics", "", "Other topics of the bag that somebody must hear before it plays."),
     Parameter("wait_timeout", 120.0, "Seconds after which it plays without them.", 0.0, 3600.0),
     Parameter("start_delay", 0.0, "Seconds before the first message.", 0.0, 3600.0),
 )
@@ -97,16 +98,21 @@ class BagPlayerNode(Node):
         )
 
     def _wait_for_subscribers(self) -> None:
-        wanted, timeout = self._settings["wait_for_subscribers"], self._settings["wait_timeout"]
-        if not wanted or self._images.name not in self._outputs:
-            return
-        publisher, _ = self._outputs[self._images.name]
-        self.get_logger().info(f"waiting for {wanted} subscription(s) to {publisher.topic_name}")
-        end = time.monotonic() + timeout
-        while (there := publisher.get_subscription_count()) < wanted and self.context.ok():
-            if time.monotonic() > end:
-                self.get_logger().warning(f"{there} of {wanted} after {timeout:.0f} s: playing without the rest")
+        wanted = {self._images.name: self._settings["wait_for_subscribers"]}
+        wanted |= {f"/{name.lstrip('/')}": 1 for name in self._settings["wait_for_topics"].split()}
+        outputs = {name: (self._outputs[name][0], least) for name, least in wanted.items() if name in self._outputs}
+        end = time.monotonic() + self._settings["wait_timeout"]
+        while self.context.ok():
+            there = {name: publisher.get_subscription_count() for name, (publisher, _) in outputs.items()}
+            missing = [
+                f"{there[name]} of {least} to {name}" for name, (_, least) in outputs.items() if there[name] < least
+            ]
+            if not missing:
                 return
+            if time.monotonic() > end:
+                self.get_logger().warning(f"playing without all subscriptions: {', '.join(missing)}")
+                return
+            self.get_logger().info(f"waiting for subscriptions: {', '.join(missing)}", once=True)
             self._sleep_until(time.monotonic() + _LONGEST_SLEEP_S, self._bag.start, rate=0.0)
 
     def _play_once(self) -> bool:
