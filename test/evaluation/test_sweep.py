@@ -22,7 +22,7 @@ from support.small_scene import CART, SmallModel, constant, reply, robot, small_
 class _Large:
     asked = 0
 
-    def ask(self, upload: Any, question: str, split: bool = False) -> Spoken:
+    def ask(self, upload: Any, question: str, split: bool = False, draft: Sequence[int] = ()) -> Spoken:
         _Large.asked += 1
         return reply("gas, left")
 

@@ -9,6 +9,7 @@ splits it: after the vision encoder, whose features go up as int8.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,19 +56,24 @@ class LargeModel:
     def name(self) -> str:
         return self._engine.name
 
-    def ask(self, upload: Upload, question: str, split: bool = False) -> Spoken:
-        """The reply to a question about a keyframe. split: its visual tokens go through int8 on the way."""
-        done = self.complete(upload, question, split)
+    def ask(self, upload: Upload, question: str, split: bool = False, draft: Sequence[int] = ()) -> Spoken:
+        """The reply to a question about a keyframe. See complete."""
+        done = self.complete(upload, question, split, draft)
         return Spoken(done.text, done.tokens)
 
-    def complete(self, upload: Upload, question: str, split: bool = False, answer: str = "") -> Completion:
-        """The same, with where its time went. answer: a guess, of which the reply's beginning is made as a draft.
+    def complete(self, upload: Upload, question: str, split: bool = False, draft: Sequence[int] = ()) -> Completion:
+        """The same, with where its time went.
 
-        The draft is verified in one pass with the prompt, as speculative decoding does, and changes no word.
+        split: the visual tokens go through int8 on their way. draft: tokens that the reply may begin with, verified in
+        one pass with the prompt, as speculative decoding does; they change no word.
         """
-        tokenizer = self._engine.architecture.processor.tokenizer
-        draft = tokenizer(f'{{"answer": "{answer}', add_special_tokens=False)["input_ids"] if answer else ()
         return self._told(upload, split).complete(Prompt((), (decoded(upload),), question), draft=draft)
+
+    def beginning(self, answer: str) -> list[int]:
+        """The tokens with which a reply of this answer begins."""
+        tokenizer = self._engine.architecture.processor.tokenizer
+        tokens: list[int] = tokenizer(f'{{"answer": "{answer}', add_special_tokens=False)["input_ids"]
+        return tokens
 
     def feature_bytes(self, upload: Upload) -> int:
         """What the visual tokens of a keyframe take as int8, with a scale for each."""

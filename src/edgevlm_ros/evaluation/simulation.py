@@ -90,8 +90,9 @@ class Scene(Timeline):
         """What the large model says about a frame, the small one's answer being its draft."""
         asked = (stamp, question.text)
         if asked not in self._verified:
-            answer = self.plain(stamp, question).text
-            self._verified[asked] = self.large().complete(self.stream.upload(stamp), question.text, answer=answer)
+            large, upload = self.large(), self.stream.upload(stamp)
+            draft = large.beginning(self.plain(stamp, question).text)
+            self._verified[asked] = large.complete(upload, question.text, draft=draft)
         return self._verified[asked]
 
     @cached_property

@@ -85,7 +85,10 @@ class _Large:
     def ask(self, upload: object, question: str, split: bool = False) -> Spoken:
         return reply("gas, left" if split else "whole")
 
-    def complete(self, upload: object, question: str, split: bool = False, answer: str = "") -> Completion:
+    def beginning(self, answer: str) -> list[int]:
+        return [1]
+
+    def complete(self, upload: object, question: str, draft: object = ()) -> Completion:
         return Completion(reply("gas, left").text, 0.9, 0.0, drafted_tokens=4, accepted_tokens=self.accepted)
 
     def feature_bytes(self, upload: object) -> int:

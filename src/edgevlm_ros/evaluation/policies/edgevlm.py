@@ -135,10 +135,12 @@ CANDIDATES: tuple[Knobs, ...] = (
     {"focus": {"crop_min_fraction": 0.45}},
     {"focus": {"half_life": 2.0}},
     {"focus": {"half_life": 8.0}},
+    {"focus": {"half_life": 16.0}},
     {"focus": {"carry": "features"}},
     {"focus": {"mode": "none"}},
     {"focus": {"mode": "attention+crop"}},
     {"replacement": {"max_context_age": 8.0}},
+    {"replacement": {"max_context_age": 25.0}},
     {"replacement": {"min_similarity": 0.0}},
     {"replacement": {"max_turns": 2}},
 )
