@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevlm_ros.evaluation.made_with import CLOUD_MODEL, DELAYS, EvaluateError
 from edgevlm_ros.terminal import shown
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STREAMS = Path("runs/world/streams")
 OUT = Path("runs/evaluate")
-DELAYS = "0,1,3,6,9"
 OWN = "own"  # the split of bags that are named
 
 _EPILOG = """
@@ -42,10 +41,6 @@ the delay model says so. The same seed gives the same bytes, and a sweep goes on
 The streams are rendered by `edgevlm world streams --split test` (and val). OUT gets results.json, results.md,
 report.html and runs.jsonl, a line for each run.
 """
-
-
-class EvaluateError(ValueError):
-    """What was asked for cannot be evaluated; the message says what to do."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -72,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
     add("--annotations", type=Path, metavar="FILE", help="annotations.jsonl with the truth about one bag")
     add("--image-topic", default="", metavar="TOPIC", help="of bags with several cameras")
     add("--edge-model", default="", metavar="MODEL", help="small model: bundled, folder or hub id (micro_svlm)")
-    add("--cloud-model", default="micro_lvlm", metavar="MODEL", help="large model, likewise (%(default)s)")
+    add("--cloud-model", default=CLOUD_MODEL, metavar="MODEL", help="large model, likewise (%(default)s)")
     add("--device", default="auto", help="of both models: auto, cpu, cuda or cuda:N (%(default)s)")
     add("--params", type=Path, metavar="FILE", help="the nodes' parameter file, if not the defaults")
     add(
@@ -242,12 +237,13 @@ def _calibrate(
     from dataclasses import asdict, replace
 
     from edgevlm_ros.evaluation.calibrated import save_calibrated
+    from edgevlm_ros.evaluation.made_with import command, model_names
     from edgevlm_ros.evaluation.tuning import tune
 
     if not any(stream.truths for stream in streams):
         raise EvaluateError("knobs are chosen by what is right: these bags have no ground truth")
     found, tried = tune(streams, policies, delays, means, asked.out)
-    about = {"command": _command(asked), "date": asked.date, "scenes": len(streams), **_models(means)}
+    about = {"command": command(asked), "date": asked.date, "scenes": len(streams), **model_names(means)}
     save_calibrated(file, replace(found, about=about))
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "tried.json").write_text(json.dumps([asdict(each) for each in tried], indent=0) + "\n")
@@ -269,24 +265,15 @@ def _sweep(
     judge: Judge,
 ) -> None:
     from edgevlm_ros.evaluation.evidence_report import write_evidence
+    from edgevlm_ros.evaluation.made_with import command, ingredients, model_names, same_as_before
     from edgevlm_ros.evaluation.sweep import sweep
     from edgevlm_ros.machine import machine, versions
 
-    models = _models(means)
-    _same_as_before(
-        asked.out / "made_with.json",
-        {
-            **{kind: model["fingerprint"] for kind, model in models.items()},
-            "robot": _digest(repr(means.robot)),
-            "knobs": _digest(json.dumps(calibrated.chosen, sort_keys=True)),
-            "timings": _digest(json.dumps(means.timings.samples, sort_keys=True)),
-            "judge": judge.name,
-            "question": asked.question,
-        },
-    )
+    models = model_names(means)
+    same_as_before(asked.out, ingredients(means, calibrated, judge.name, asked.question))
     runs = sweep(streams, policies, delays, asked.seeds, split, calibrated.knobs, means, asked.out, judge)
     header = {
-        "command": _command(asked),
+        "command": command(asked),
         **({"date": asked.date} if asked.date else {}),
         **models,
         "judge": judge.name,
@@ -300,55 +287,6 @@ def _sweep(
     write_evidence(runs, streams, asked.out, header=header)
     print(table(runs))
     print(f"the report: {shown(asked.out / 'report.html')}, with results.json and results.md beside it")
-
-
-def _models(means: Means) -> dict[str, dict[str, str]]:
-    from edgevlm_ros.evaluation.replies import fingerprint
-
-    names = {"edge_model": means.robot.engine.model, "cloud_model": means.robot.cloud_model}
-    return {kind: {"name": Path(name).name, "fingerprint": fingerprint(name)} for kind, name in names.items()}
-
-
-def _same_as_before(file: Path, now: Mapping[str, str]) -> None:
-    """Runs of other models or settings must not stand beside new ones. Raises EvaluateError."""
-    if file.exists() and (file.parent / "runs.jsonl").exists():
-        try:
-            before = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        changed = [name.replace("_", " ") for name in now if before.get(name) != now[name]]
-        if changed:
-            raise EvaluateError(
-                f"{file.parent} holds runs that were made with another {', '.join(changed)}: "
-                "give another --out, or remove its runs.jsonl"
-            )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _command(asked: argparse.Namespace) -> str:
-    """The command line as far as it decides on the results."""
-    words = ["edgevlm evaluate", *(Path(bag).name for bag in asked.bags)]
-    if asked.calibrate:
-        words.append("--calibrate")
-    for name in ("policies", "split", "scenes", "question", "edge_model", "judge_model"):
-        value = getattr(asked, name)
-        if value:
-            words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'edge_model' else value}")
-    for name, usual in (("delays", DELAYS), ("cloud_model", "micro_lvlm"), ("device", "auto")):
-        value = getattr(asked, name)
-        if value != usual:
-            words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'cloud_model' else value}")
-    if asked.seeds != (0,):
-        words.append(f"--seeds {','.join(map(str, asked.seeds))}")
-    for name in ("annotations", "params"):
-        if getattr(asked, name) is not None:
-            words.append(f"--{name} {getattr(asked, name).name}")
-    return " ".join(words)
 
 
 def table(runs: Sequence[Run]) -> str:
