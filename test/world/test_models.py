@@ -29,9 +29,20 @@ def test_patches_are_those_of_the_stock_image_processor(frames: list[Image.Image
         size={"shortest_edge": models.MIN_PIXELS, "longest_edge": models.MAX_PIXELS},
     )
     stock = processor(frames, return_tensors="pt")
-    assert stock["image_grid_thw"].tolist() == [[1, 10, 12], [1, 10, 12]]
+    assert stock["image_grid_thw"].tolist() == [[1, 6, 8], [1, 6, 8]]
     ours = models.patchify(np.stack([models.svlm_image(frame) for frame in frames]))
     torch.testing.assert_close(ours.flatten(0, 1), stock["pixel_values"], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (320, 240), (1280, 960), (97, 72), (96, 73), (214, 160), (48, 36)])
+def test_every_frame_and_crop_of_about_four_to_three_becomes_the_same_small_image(size: tuple[int, int]) -> None:
+    processor = Qwen2VLImageProcessorPil(
+        patch_size=models.PATCH,
+        merge_size=models.MERGE,
+        temporal_patch_size=1,
+        size={"shortest_edge": models.MIN_PIXELS, "longest_edge": models.MAX_PIXELS},
+    )
+    assert processor([Image.new("RGB", size)], return_tensors="pt")["image_grid_thw"].tolist() == [[1, 6, 8]]
 
 
 def test_siglip_pixels_are_those_of_the_stock_image_processor(frames: list[Image.Image]) -> None:
@@ -47,7 +58,7 @@ def test_the_batched_vision_tower_is_the_models_own(frames: list[Image.Image]) -
     patches = models.patchify(np.stack([models.svlm_image(frame) for frame in frames]))
     with torch.no_grad():
         ours = models.svlm_see(model, patches)
-        grid = torch.tensor([[1, 10, 12]] * 2)
+        grid = torch.tensor([[1, 6, 8]] * 2)
         stock = model.model.visual(patches.flatten(0, 1), grid_thw=grid).pooler_output
     torch.testing.assert_close(ours.flatten(0, 1), stock, atol=1e-5, rtol=1e-4)
 
@@ -60,7 +71,7 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
 
 def test_the_lvlms_reply_is_json_and_few_tokens() -> None:
     tokenizer = models.make_tokenizer()
-    seen = q.Observation(cart=(0.11, 0.26, 0.374, 0.5), load="acid")
+    seen = q.Observation({"cart": (0.11, 0.26, 0.374, 0.5)}, {"load": "acid", "cart side": "left"})
     reply = models.lvlm_reply(q.CART, seen)
     assert json.loads(reply) == {
         "answer": "acid, left",

@@ -16,7 +16,8 @@ def one_cart() -> Split:
     frames[0, 100:140, 60:100] = 255
     classes = np.zeros((1, HEIGHT // 2, WIDTH // 2), np.uint8)
     classes[0, 50:70, 30:50] = CLASSES.index("placard")
-    return Split(frames, classes, [Observation(cart=(60 / 320, 100 / 240, 100 / 320, 140 / 240), load="fuel")])
+    box = (60 / 320, 100 / 240, 100 / 320, 140 / 240)
+    return Split(frames, classes, [Observation({"cart": box}, {"load": "fuel"})])
 
 
 def test_signs_are_found_where_they_are() -> None:

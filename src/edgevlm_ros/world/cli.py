@@ -44,7 +44,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "Needs MuJoCo (requirements/world.txt) and libosmesa6, or MUJOCO_GL=egl and a GPU. 3.7 GB.",
     )
     render.add_argument("--out", type=Path, default=RENDERED, help="folder for the splits (default %(default)s)")
-    render.add_argument("--train", type=int, default=14_000, help="training frames (default %(default)s)")
+    render.add_argument("--train", type=int, default=16_000, help="training frames (default %(default)s)")
     render.add_argument("--processes", type=int, default=2, help="renderers at work (default %(default)s)")
     render.set_defaults(run=_render)
 
@@ -61,6 +61,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--out", type=Path, help="model folder to write (default DATA/KIND/model)")
     train.add_argument("--minutes", type=float, help="training time, all runs together (default: svlm 85, lvlm 90)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads; 1 each for both side by side (default 1)")
+    train.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="begin with what fits of a saved model (default: from scratch)"
+    )
     train.add_argument("--seed", type=int, default=0, help="of weights and samples (default %(default)s)")
     train.set_defaults(run=_train)
 
@@ -76,6 +79,21 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--spoken", type=int, default=100, help="frames on which generate() itself is asked")
     evaluate.add_argument("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
     evaluate.set_defaults(run=_evaluate)
+
+    streams = commands.add_parser(
+        "streams",
+        help="film the streams that `edgevlm evaluate` measures on",
+        description="Films streams of 60 s at 5 Hz of each of the four datasets (aisle, crossing, gesture, panel) as "
+        "rosbag2 folders with images, question, ground truth and the facts that each answer is made of. Streams that "
+        "are there already stay; no seed, texture or hue is in two splits.",
+    )
+    streams.add_argument("--split", choices=("test", "val", "train"), default="test", help="(default %(default)s)")
+    streams.add_argument("--scenes", type=int, default=8, help="streams of each dataset (default %(default)s)")
+    streams.add_argument(
+        "--out", type=Path, default=RENDERED / "streams", help="folder; OUT/SPLIT/ gets the bags (default %(default)s)"
+    )
+    streams.add_argument("--processes", type=int, default=2, help="renderers at work (default %(default)s)")
+    streams.set_defaults(run=_streams)
 
     bag = commands.add_parser(
         "bag",
@@ -94,7 +112,8 @@ def _render(arguments: argparse.Namespace) -> int:
     from edgevlm_ros.world.render import RenderingUnavailable
 
     try:
-        for split, size in (SIZES | {"train": arguments.train}).items():
+        for split, size in SIZES.items():
+            size = arguments.train if split == "train" else size
             render_split(arguments.out, split, size, arguments.processes)
     except RenderingUnavailable as error:
         return _complain(error)
@@ -113,6 +132,7 @@ def _train(arguments: argparse.Namespace) -> int:
             minutes=arguments.minutes or MINUTES[arguments.kind],
             seed=arguments.seed,
             threads=arguments.threads,
+            weights=arguments.weights,
         )
     except FileNotFoundError as error:
         return _complain(error)
@@ -135,6 +155,19 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = {"date": time.strftime("%Y-%m-%d"), "split": "test"} | report
     (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
+    return 0
+
+
+def _streams(arguments: argparse.Namespace) -> int:
+    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.world.render import RenderingUnavailable
+    from edgevlm_ros.world.streams import render_streams
+
+    try:
+        bags = render_streams(arguments.out, arguments.split, arguments.scenes, arguments.processes)
+    except (BagError, RenderingUnavailable) as error:
+        return _complain(error)
+    print(f"{len(bags)} streams in {arguments.out / arguments.split}")
     return 0
 
 

@@ -29,9 +29,9 @@ from transformers import (
 
 from edgevlm_ros.world import questions as q
 
-PATCH, MERGE = 8, 2
-SVLM_WIDTH, SVLM_HEIGHT = 96, 80  # what Qwen2-VL's smart_resize makes of any 4:3 frame with MAX_PIXELS
-MIN_PIXELS, MAX_PIXELS = 4096, 8960
+PATCH, MERGE = 8, 1
+SVLM_WIDTH, SVLM_HEIGHT = 64, 48  # what Qwen2-VL's smart_resize makes of any frame of about 4:3 with these limits
+MIN_PIXELS, MAX_PIXELS = 2600, 3400
 LVLM_SIZE, LVLM_PATCH = 192, 16
 SVLM_GRID = (SVLM_HEIGHT // PATCH // MERGE, SVLM_WIDTH // PATCH // MERGE)  # rows, columns of visual tokens
 LVLM_GRID = (LVLM_SIZE // LVLM_PATCH, LVLM_SIZE // LVLM_PATCH)
@@ -75,7 +75,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     text = ["user\n", "assistant\n", "person", "cart", "machine", *q.ALL]
-    text += [answer for answers in q.ANSWERS.values() for answer in answers]
+    text += [*q.ABSENT.values(), *(value for values in q.VALUES.values() for value in values)]
+    text += [f", {value}" for values in q.VALUES.values() for value in values]
     text += [f"{n}{sep}" for n in range(0, 1001, BOX_STEP) for sep in ("", f", {n}")]
     trainer = trainers.BpeTrainer(
         vocab_size=1000,
@@ -174,9 +175,8 @@ def make_lvlm(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerati
 def lvlm_reply(question: str, seen: q.Observation) -> str:
     """What the LVLM is to say: the answer, and the box of what it speaks about."""
     answer = q.answer(question, seen)
-    subject = q.SUBJECT[question]
-    box = seen.box(subject)
-    regions = [] if box is None else [{"label": subject, "bbox_2d": quantised(box)}]
+    spoken_of = q.region_of(question, seen)
+    regions = [] if spoken_of is None else [{"label": spoken_of[0], "bbox_2d": quantised(spoken_of[1])}]
     return json.dumps({"answer": answer, "regions": regions})
 
 
@@ -186,7 +186,7 @@ def quantised(box: q.Box) -> list[int]:
 
 
 def svlm_image(frame: Image.Image, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
-    """(80, 96, 3) uint8: the frame, or its part inside the pixel box, as Qwen2-VL's PIL processor resizes it."""
+    """(48, 64, 3) uint8: the frame, or its part inside the pixel box, as Qwen2-VL's PIL processor resizes it."""
     size = (SVLM_WIDTH, SVLM_HEIGHT)
     return np.asarray(frame.resize(size, Image.Resampling.BICUBIC, box=box))
 
@@ -197,7 +197,7 @@ def lvlm_image(frame: Image.Image, box: tuple[float, float, float, float] | None
 
 
 def patchify(images: np.ndarray) -> torch.Tensor:
-    """(B, 80, 96, 3) uint8 or 0..255 float -> (B, 120, 192) float32: normalised patches in Qwen2-VL's merge order."""
+    """(B, 48, 64, 3) uint8 or 0..255 float -> (B, 48, 192) float32: normalised patches in Qwen2-VL's merge order."""
     normal = (np.asarray(images, np.float32) / 255.0 - SVLM_MEAN) / SVLM_STD
     batch, height, width, _ = normal.shape
     rows, columns = height // PATCH // MERGE, width // PATCH // MERGE
@@ -212,7 +212,7 @@ def siglip_pixels(images: np.ndarray) -> torch.Tensor:
 
 
 def svlm_see(model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor) -> torch.Tensor:
-    """(B, 120, 192) patches of equally sized images -> (B, 30, D) visual tokens.
+    """(B, 48, 192) patches of equally sized images -> (B, 48, D) visual tokens.
 
     The same arithmetic as the model's own vision tower, which attends image by image in a Python loop: three times
     faster for a training batch. A test holds the two equal.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures full of signs, to learn their reading from: frames with many placards and plates pasted in.
+"""Pictures full of signs, to learn their reading from: frames with many placards, badges and plates pasted in.
 
 A frame holds one or two signs in a hundred cells, so that a vision tower sees few of them an hour on a CPU. In a mosaic
 there are ten times as many, at all places and sizes. No question is asked about it: only the vision tower learns, from
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import HEIGHT, WIDTH, Split
-from edgevlm_ros.world.questions import mask_box
 from edgevlm_ros.world.render import CLASSES
 from edgevlm_ros.world.samples import CELL_LABELS, Shot, cells
 
@@ -34,13 +34,15 @@ class Sign:
 def find_signs(split: Split) -> list[Sign]:
     signs = []
     for index, seen in enumerate(split.seen):
-        for part, parent, label in (("placard", "cart", seen.load), ("plate", "machine", seen.name)):
-            if label is None:
+        for fact, part in q.SIGN_PARTS.items():
+            if fact not in seen.facts or fact in seen.ambiguous:
                 continue
             mask = split.classes[index] == CLASSES.index(part)
             if mask.any():
-                x0, y0, x1, y1 = mask_box(mask)
-                signs.append(Sign(index, label, parent, (x0 * WIDTH, y0 * HEIGHT, x1 * WIDTH, y1 * HEIGHT)))
+                x0, y0, x1, y1 = q.mask_box(mask)
+                parent = q.SUBJECT_OF[fact].replace("second", "machine")
+                box = (x0 * WIDTH, y0 * HEIGHT, x1 * WIDTH, y1 * HEIGHT)
+                signs.append(Sign(index, seen.facts[fact], parent, box))
     return signs
 
 

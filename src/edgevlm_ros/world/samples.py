@@ -9,6 +9,7 @@ what it has been told. The words around a turn are the pipeline's own (transfer/
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +19,17 @@ from edgevlm_ros.transfer.types import Question, Source, Turn
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import HEIGHT, WIDTH, Split
 from edgevlm_ros.world.render import CLASSES
-from edgevlm_ros.world.scene import LOADS, NAMES, STATES
+from edgevlm_ros.world.scene import GESTURES, LOADS, NAMES, ROLES, STATES
 
 # What a visual token can be asked about its own cell, by the auxiliary loss.
-CELL_LABELS = ("person", "cart", "machine", *LOADS, *NAMES, *STATES)
-SIGNS = (LOADS, NAMES, STATES)  # labels of which a cell with a sign has one
-NEAR = 0.35  # share of the windows that are drawn tightly around a cart or machine: signs seen from near
+CELL_LABELS = ("person", "cart", "machine", *LOADS, *ROLES, *NAMES, *STATES, *GESTURES[1:])
+SIGNS = (LOADS, ROLES, NAMES, STATES, GESTURES[1:])  # labels of which a cell with a sign has one
+NEAR = 0.35  # share of the windows that are drawn tightly around a thing: signs seen from near
 CROP_MARGIN, CROP_MIN = 1.4, 0.3
 YOUNGEST, OLDEST = 0.2, 15.0  # seconds: age of the last answer, up to what the pipeline still tells by default
 OWN = 0.2  # share of the turns that the small model is told are its own
 BARE = 0.25  # share of the conversations without a word on who spoke and when: that form is to work as well
-LASTS = {q.SIDES: 4.0, STATES: 12.0}  # seconds in which an answer about what changes by itself goes out of date
+LASTS = 3.0  # seconds in which an answer about what changes by itself goes out of date
 NOW = 3600 * 10**9  # stamp of every sample's frame; only differences are told
 
 PixelBox = tuple[float, float, float, float]
@@ -67,38 +68,23 @@ def take_shot(split: Split, index: int, rng: np.random.Generator | None) -> Shot
         scale = rng.uniform(0.86, 1.0)
         x = rng.uniform(0, WIDTH * (1 - scale))
         y = rng.uniform(0, HEIGHT * (1 - scale))
-        signs = [box for box in (seen.cart, seen.machine) if box is not None]
-        if signs and rng.random() < NEAR:
-            box = signs[int(rng.integers(len(signs)))]
+        things = list(seen.boxes.values())
+        if things and rng.random() < NEAR:
+            box = things[int(rng.integers(len(things)))]
             scale = rng.uniform(0.4, 0.86)
             x = np.clip(((box[0] + box[2]) / 2 - scale * rng.uniform(0.2, 0.8)) * WIDTH, 0, WIDTH * (1 - scale))
             y = np.clip(((box[1] + box[3]) / 2 - scale * rng.uniform(0.3, 0.7)) * HEIGHT, 0, HEIGHT * (1 - scale))
         window = (float(x), float(y), float(x + WIDTH * scale), float(y + HEIGHT * scale))
-        seen = _through(seen, window)
+        seen = through(seen.facts, split.classes[index], window)
     return Shot(frame, window, split.classes[index], seen)
 
 
-def _through(seen: q.Observation, window: PixelBox) -> q.Observation:
-    """What remains visible in a window; what it cuts badly becomes ambiguous."""
-    x0, y0, x1, y1 = window[0] / WIDTH, window[1] / HEIGHT, window[2] / WIDTH, window[3] / HEIGHT
-    boxes: dict[str, q.Box | None] = {}
-    ambiguous = []
-    for subject in q.PARTS:
-        box = seen.box(subject)
-        if box is None:
-            boxes[subject] = None
-            continue
-        left, top, right, bottom = max(box[0], x0), max(box[1], y0), min(box[2], x1), min(box[3], y1)
-        whole = (box[2] - box[0]) * (box[3] - box[1])
-        kept = max(0.0, right - left) * max(0.0, bottom - top) / whole
-        moved = ((left - x0) / (x1 - x0), (top - y0) / (y1 - y0), (right - x0) / (x1 - x0), (bottom - y0) / (y1 - y0))
-        boxes[subject] = moved
-        centre = (moved[0] + moved[2]) / 2
-        if kept < 0.75 or min(abs(centre - 1 / 3), abs(centre - 2 / 3)) < q.MARGIN / 2:
-            ambiguous.append(subject)
-    return q.Observation(
-        boxes["person"], boxes["cart"], boxes["machine"], seen.load, seen.name, seen.state, tuple(ambiguous)
-    )
+def through(told: Mapping[str, str], classes: np.ndarray, window: PixelBox) -> q.Observation:
+    """What remains visible in a window of the frame."""
+    rows, columns = classes.shape
+    x0, x1 = (round(x * columns / WIDTH) for x in (window[0], window[2]))
+    y0, y1 = (round(y * rows / HEIGHT) for y in (window[1], window[3]))
+    return q.seen_in(told, classes[y0:y1, x0:x1])
 
 
 def crop_around(box: q.Box, window: PixelBox, rng: np.random.Generator | None) -> PixelBox:
@@ -124,10 +110,10 @@ def make_ask(shot: Shot, rng: np.random.Generator, *, told: float, doubt: float,
 
     count: questions, of which the history is about the first.
     """
-    possible = [question for question in q.ALL if q.SUBJECT[question] not in shot.seen.ambiguous]
+    possible = [question for question in q.ALL if q.askable(question, shot.seen)]
     if not possible:
         return Ask(shot, [])
-    weights = np.array([2.0 if question in q.STANDING else 1.0 for question in possible])
+    weights = np.array([_weight(question, shot.seen) for question in possible])
     chosen = rng.choice(len(possible), min(count, len(possible)), replace=False, p=weights / weights.sum())
     asked = [possible[i] for i in chosen]
     turns: list[Turn] = []
@@ -139,8 +125,8 @@ def make_ask(shot: Shot, rng: np.random.Generator, *, told: float, doubt: float,
     provenance = bool(rng.random() >= BARE)
     box = None
     if rng.random() < crop:
-        subject = q.SUBJECT[asked[0]]
-        region = shot.seen.box(subject)
+        spoken_of = q.region_of(asked[0], shot.seen)
+        region = None if spoken_of is None else spoken_of[1]
         if region is None or rng.random() < 0.12:  # stale or mistaken focus
             cx, cy, size = rng.uniform(0.1, 0.9), rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.4)
             region = (cx - size / 2, cy - size / 2, cx + size / 2, cy + size / 2)
@@ -175,34 +161,26 @@ def invented(question: str, seen: q.Observation, kind: str, age: float, rng: np.
     correct: the thing is named rightly, though it may have moved or its light changed since. wrong: it is not.
     """
     truth = q.answer(question, seen)
-    subject = q.SUBJECT[question]
-    there = seen.box(subject) is not None
+    there = truth != q.ABSENT[question]
     if kind == "correct" and not there:
         return truth
     if kind == "wrong" and there and rng.random() < 0.25:
-        return q.ABSENT[subject]
+        return q.ABSENT[question]
+    names = q.PARTS_OF[question]
     if not there:
-        return ", ".join(_pick(rng, values) for values in ALTERNATIVES[question])
+        return ", ".join(_pick(rng, q.VALUES[name]) for name in names)
     said = []
-    for part, values in zip(truth.split(", "), ALTERNATIVES[question], strict=True):
-        if values == q.SIDES or (values == STATES and question == q.MACHINE):  # changes by itself: often out of date
-            said.append(part if rng.random() < math.exp(-age / LASTS[values]) else _pick(rng, values))
+    for part, name in zip(truth.split(", "), names, strict=True):
+        values = q.VALUES[name]
+        if len(names) == 1 and kind == "wrong":
+            said.append(_pick(rng, tuple(value for value in values if value != part)))
+        elif name not in q.SLOW:  # changes by itself: often out of date
+            said.append(part if rng.random() < math.exp(-age / LASTS) else _pick(rng, values))
         elif kind == "correct":
             said.append(part)
         else:
             said.append(_pick(rng, tuple(value for value in values if value != part)))
     return ", ".join(said)
-
-
-ALTERNATIVES: dict[str, tuple[tuple[str, ...], ...]] = {
-    q.WHERE_PERSON: (q.SIDES,),
-    q.WHERE_CART: (q.SIDES,),
-    q.LOAD: (LOADS,),
-    q.NAME: (NAMES,),
-    q.STATE: (STATES,),
-    q.CART: (LOADS, q.SIDES),
-    q.MACHINE: (NAMES, STATES),
-}
 
 
 def cells(shot: Shot, box: PixelBox, grid: tuple[int, int]) -> np.ndarray:
@@ -217,13 +195,25 @@ def cells(shot: Shot, box: PixelBox, grid: tuple[int, int]) -> np.ndarray:
     tiles = points.transpose(0, 2, 1, 3).reshape(rows * columns, fine * fine)
     share = {name: (tiles == code).mean(axis=1) for code, name in enumerate(CLASSES)}
     out = np.zeros((rows * columns, len(CELL_LABELS)), np.float32)
-    seen = shot.seen
-    for subject, parts in q.PARTS.items():
-        out[:, CELL_LABELS.index(subject)] = sum(share[part] for part in parts) > 0.15
-    for part, value in (("placard", seen.load), ("plate", seen.name), ("light", seen.state)):
-        if value is not None:
-            out[:, CELL_LABELS.index(value)] = share[part] > 0.1
+    facts = shot.seen.facts
+    for subject, parts in q.SUBJECTS.items():
+        label = CELL_LABELS.index("machine" if subject == "second" else subject)
+        out[:, label] = np.maximum(out[:, label], sum(share[part] for part in parts) > 0.15)
+    # a plate's cell knows its machine's lamp as well: what is asked by the letter is then found in one place
+    plates = {"state": "plate", "second state": "secondplate"}
+    for name, part in (*q.SIGN_PARTS.items(), *q.LAMP_PARTS.items(), *plates.items()):
+        if name in facts:
+            out[share[part] > 0.1, CELL_LABELS.index(facts[name])] = 1.0
+    if facts.get("gesture", "no sign") != "no sign":
+        out[share["person"] + share["badge"] > 0.15, CELL_LABELS.index(facts["gesture"])] = 1.0
     return out
+
+
+def _weight(question: str, seen: q.Observation) -> float:
+    """How often it is asked: the tasks most, and of the machines those most that are here."""
+    if question in q.PANEL:
+        return 3.0 if q.subject_of(question, seen) is not None else 0.7
+    return 3.0 if question in q.TASKS else 2.0 if question == q.CART else 1.0
 
 
 def _pick(rng: np.random.Generator, values: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from edgevlm_ros.transfer.conversation import worded
 from edgevlm_ros.world import models
@@ -48,6 +49,7 @@ WARM_UP = 150  # steps
 TRUSTFUL = 0.35  # share of the training during which histories are mostly right
 TOLD, DOUBT = 0.8, 0.2  # share of samples with a history; its wrongness as long as it is to be trusted
 FRESH, OLD = (1.0, 3.0), (6.0, 12.0)  # seconds: ages of the last answer in the tests
+BLURRED = 0.25  # share of the images that are smeared by motion
 BOXES_LATER = 0.5  # until this share of the training box edges count little
 CHECKPOINT_SECONDS = 150.0
 
@@ -289,13 +291,21 @@ def packed_positions(
 
 
 def photographed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, colour cast, contrast and sensor noise of a real camera. images: (B, H, W, 3) 0..255 float32."""
-    batch = len(images)
+    """Exposure, colour cast, motion blur and sensor noise of a real camera. images: (B, H, W, 3) 0..255 float32."""
+    batch, _, width, _ = images.shape
+    images = images.copy()
+    for image in (images[k] for k in np.flatnonzero(rng.random(batch) < BLURRED)):
+        image[:] = smeared(image, int(rng.integers(2, 2 + width // 40)), int(rng.integers(2)))
     gain = rng.uniform(0.75, 1.3, (batch, 1, 1, 1)) * rng.uniform(0.93, 1.07, (batch, 1, 1, 3))
     noise = rng.standard_normal(images.shape, dtype=np.float32) * rng.uniform(0, 5, (batch, 1, 1, 1))
     return np.clip(images * gain.astype(np.float32) + noise + rng.uniform(-12, 12, (batch, 1, 1, 1)), 0, 255).astype(
         np.float32
     )
+
+
+def smeared(image: np.ndarray, pixels: int, axis: int) -> np.ndarray:
+    """The mean over a motion of so many pixels down (axis 0) or to the right (1)."""
+    return np.mean([np.roll(image, step, axis) for step in range(pixels)], axis=0)
 
 
 def asks_for_training(
@@ -318,7 +328,7 @@ def modes(kind: str) -> tuple[str, ...]:
 
 
 def asks_for_testing(split: Split, mode: str, size: int) -> list[Ask]:
-    """All standing questions and halves about whole frames; with histories or crops one question a sample.
+    """All that can be asked about whole frames; with histories or crops the tasks' questions, one a sample.
 
     Modes that differ in their wording only get the same conversations.
     """
@@ -327,27 +337,31 @@ def asks_for_testing(split: Split, mode: str, size: int) -> list[Ask]:
     asks = []
     for index in range(min(size, len(split))):
         shot = take_shot(split, index, None)
+        possible = [question for question in q.ALL if q.askable(question, shot.seen)]
         if how == Mode():
-            asks.append(Ask(shot, list(q.ALL)))
+            asks.append(Ask(shot, possible))
             continue
-        for question in q.STANDING:
+        panels = sorted((p for p in possible if p in q.PANEL), key=lambda p: q.subject_of(p, shot.seen) is None)
+        for question in [p for p in possible if p in (*q.DEMO, *q.TASKS[:3])] + panels[: 1 + index % 2]:
             turns, box = [], None
             if how.history is not None:
                 age = rng.uniform(*how.ages)
                 turns.append(turn(question, invented(question, shot.seen, how.history, age, rng), age))
-            region = shot.seen.box(q.SUBJECT[question])
+            region = q.region_of(question, shot.seen)
             if how.crop and region is not None:
-                box = crop_around(region, shot.window, None)
+                box = crop_around(region[1], shot.window, None)
             asks.append(Ask(shot, [question], tuple(turns), box, how.provenance))
-    return asks
+    return [ask for ask in asks if ask.questions]
 
 
 def scores(trainee: Trainee, split: Split, mode: str, size: int) -> dict[str, float]:
-    """Exact match per question, teacher-forced (see Trainee.right)."""
+    """Exact match, teacher-forced (see Trainee.right), by question and over each dataset's."""
     hits: dict[str, list[bool]] = {}
     for question, hit in trainee.right(asks_for_testing(split, mode, size)):
-        hits.setdefault(question, []).append(hit)
-    return {question: sum(values) / len(values) for question, values in hits.items()}
+        for group in (question, *(["panel"] if question in q.PANEL else [])):
+            hits.setdefault(group, []).append(hit)
+    means = {question: sum(values) / len(values) for question, values in hits.items()}
+    return means | {"tasks": float(np.mean([means[name] for name in (*q.TASKS[:3], "panel")]))}
 
 
 def shuffled(size: int, rng: np.random.Generator) -> Iterator[int]:
@@ -355,10 +369,19 @@ def shuffled(size: int, rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(size).tolist()
 
 
-def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, threads: int = 1) -> None:
+def train(
+    kind: str,
+    folder: Path,
+    out: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    threads: int = 1,
+    weights: Path | None = None,
+) -> None:
     """Trains one model for so many minutes (of training: a resumed run goes on where it was) and saves it to `out`.
 
-    folder: the rendered splits. Checkpoints and log.jsonl go to folder/<kind>.
+    folder: the rendered splits. Checkpoints and log.jsonl go to folder/<kind>. weights: a saved model to begin with.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -381,6 +404,8 @@ def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, 
         trainee.load_state_dict(state["trainee"])
         optimiser.load_state_dict(state["optimiser"])
         step, spent = state["step"], state["spent"]
+    elif weights is not None:
+        begin_with(trainee, weights)
     rng = np.random.default_rng((seed, step))
     order = shuffled(len(split), rng)
     budget = minutes * 60
@@ -392,7 +417,7 @@ def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, 
         for group in optimiser.param_groups:
             group["lr"] = rate
         trainee.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind == "lvlm"):  # a fifth faster
+        with torch.autocast("cpu", torch.bfloat16):  # a fifth faster
             if rng.random() < mosaics(kind, progress):
                 said, auxiliary = torch.zeros(()), trainee.mosaic_loss(split, signs, rng)
             else:
@@ -432,11 +457,36 @@ def train(kind: str, folder: Path, out: Path, *, minutes: float, seed: int = 0, 
     bar.close()
 
 
+def begin_with(trainee: Trainee, folder: Path) -> int:
+    """Takes over what fits of a saved model of the same family, tokens by their text. Returns how many tensors did."""
+    old = type(trainee.model).from_pretrained(folder, dtype=torch.float32).state_dict()
+    before = PreTrainedTokenizerFast.from_pretrained(folder).get_vocab()
+    now = trainee.tokenizer.get_vocab()
+    pairs = [(now[text], before[text]) for text in now if text in before]
+    wanted = dict(trainee.model.state_dict())
+    taken = 0
+    for name, value in wanted.items():
+        found = old.get(name)
+        if found is None:
+            continue
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+            rows, sources = (torch.tensor(side) for side in zip(*pairs, strict=True))
+            wanted[name] = value.clone()
+            wanted[name][rows] = found[sources].to(value.dtype)
+        elif found.shape == value.shape:
+            wanted[name] = found.to(value.dtype)
+        else:
+            continue
+        taken += 1
+    trainee.model.load_state_dict(wanted)
+    return taken
+
+
 def mosaics(kind: str, progress: float) -> float:
     """Share of the steps that are mosaics. The small model ends without: it is to need what it was told."""
     if kind == "svlm":
-        return 0.5 if progress < 0.6 else 0.0
-    return 0.6 if progress < 0.7 else 0.4 if progress < 0.9 else 0.1
+        return 0.35 if progress < 0.5 else 0.0
+    return 0.45 if progress < 0.5 else 0.25 if progress < 0.8 else 0.1
 
 
 def cooling(progress: float) -> float:
