@@ -11,7 +11,7 @@ import pytest
 from edgevlm_ros.edge.engine import Prompt
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
-from edgevlm_ros.evaluation.remembering import Digests, RememberingEngine, RememberingEyes, Shelf
+from edgevlm_ros.evaluation.remembering import Digests, PureEngine, RememberingEngine, RememberingEyes, Shelf
 from edgevlm_ros.transfer.conversation import Exchange
 from support.small_scene import SmallModel
 
@@ -56,8 +56,9 @@ def test_images_of_other_shapes_with_the_same_bytes_differ() -> None:
 
 
 def test_a_real_model_says_the_same_whatever_it_was_asked_before(tiny_model: Path) -> None:
-    loaded = load_engine(EngineSettings(str(tiny_model), "cpu", threads=1, max_new_tokens=6))
-    pure = TransformersEngine(RememberingEyes(loaded.architecture), "pure", max_new_tokens=6, reuse=False, draft=False)
+    settings = EngineSettings(str(tiny_model), "cpu", threads=1, max_new_tokens=6)
+    loaded = load_engine(settings)
+    pure = PureEngine(loaded, settings)
     told = Prompt((Exchange("Where?", "left"),), (FRAME, OTHER), "Where?")
     plain = Prompt((), (FRAME,), "Where?")
     first = [RememberingEngine(pure).complete(prompt) for prompt in (told, plain)]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STREAMS = Path("runs/world/streams")
 OUT = Path("runs/evaluate")
 OWN = "own"  # the split of bags that are named
+_BUSY = 1.25  # times as long as the processor worked, from which on measured times are doubted
 
 _EPILOG = """
 In virtual time: frames come at their stamps, the models take as long as was measured on this machine, replies come when
@@ -198,7 +199,7 @@ def _timings(asked: argparse.Namespace, settings: Robot, streams: Sequence[Strea
 
     from edgevlm_ros.evaluation.replies import fingerprint
     from edgevlm_ros.evaluation.sweep import large_model, small_model
-    from edgevlm_ros.evaluation.timings import load_timings, measure
+    from edgevlm_ros.evaluation.timings import BUSY, load_timings, measure
     from edgevlm_ros.machine import machine
 
     about = {
@@ -210,7 +211,7 @@ def _timings(asked: argparse.Namespace, settings: Robot, streams: Sequence[Strea
     file = asked.timings or asked.out / "timings.json"
     if file.exists():
         timings = load_timings(file)
-        if asked.timings is None and timings.about != about:
+        if asked.timings is None and {**timings.about, **about} != timings.about:
             changed = ", ".join(name for name in about if timings.about.get(name) != about[name])
             raise EvaluateError(
                 f"{file} was measured with another {changed}: give another --out, or name the file with --timings"
@@ -223,6 +224,12 @@ def _timings(asked: argparse.Namespace, settings: Robot, streams: Sequence[Strea
     with tqdm(desc="measuring compute times", unit="frame") as bar:
         timings = measure(streams[0], settings, small, large, about, tell=bar.update)
     timings.save(file)
+    if asked.device in ("auto", "cpu") and float(timings.about[BUSY]) > _BUSY:
+        print(
+            f"note: the machine was busy while compute times were measured, so they are too long: remove {shown(file)} "
+            "and start again when it is quiet",
+            file=sys.stderr,
+        )
     return timings
 
 

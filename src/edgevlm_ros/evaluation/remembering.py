@@ -2,8 +2,7 @@
 """An engine that answers each distinct prompt once, so that a sweep of policies costs what they differ in.
 
 Decoding is greedy, so a prompt has one answer; most policies ask the same plain question about the same frames. What is
-remembered goes by content: two policies that cut the same crop share it, whoever came first. Prefixes are not
-prefilled ahead: the tokens are the same without, and an answer must not depend on which prompt came before.
+remembered goes by content: two policies that cut the same crop share it, whoever came first.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.engine import Capabilities, Completion, Engine, OnToken, Prompt, Stop
+from edgevlm_ros.edge.loading import EngineSettings
+from edgevlm_ros.edge.transformers_engine import TransformersEngine
 from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.types import Image
 
@@ -90,7 +91,7 @@ class RememberingEngine:
         return None if kept is None else kept.copy()
 
     def prepare(self, history: Sequence[Exchange]) -> None:
-        """Nothing: see above."""
+        """Nothing: a prefix that is prefilled ahead changes no answer."""
 
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         """Answers to the end, whatever `stop` says, and without tokens on the way."""
@@ -107,6 +108,39 @@ class RememberingEngine:
         strength = (prompt.beta, prompt.keep) if steered else (0.0, 1.0)
         views = tuple(map(self._digests.of, prompt.images))
         return prompt.history, views, prompt.question, prompt.pixel_share, focus, strength
+
+
+class PureEngine(TransformersEngine):
+    """The small model as a function of the prompt alone, whatever it was asked before.
+
+    Nothing of a prompt is prefilled for the next one. The draft of an answer is what the history says, which mostly is
+    a good guess. settings: as the loaded engine's.
+    """
+
+    def __init__(self, loaded: TransformersEngine, settings: EngineSettings) -> None:
+        super().__init__(
+            RememberingEyes(loaded.architecture),
+            loaded.name,
+            settings.system_prompt,
+            settings.max_new_tokens,
+            settings.focus_layers,
+            reuse=False,
+        )
+
+    def complete(
+        self,
+        prompt: Prompt,
+        on_token: OnToken | None = None,
+        stop: Stop | None = None,
+        draft: Sequence[int] | None = None,
+    ) -> Completion:
+        if draft is None:
+            draft = self._words(prompt.history[-1].said) if prompt.history else ()
+        return super().complete(prompt, on_token, stop, draft)
+
+    def _words(self, text: str) -> Sequence[int]:
+        ids: list[int] = self.architecture.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
 
 class Digests:

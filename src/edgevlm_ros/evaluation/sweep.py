@@ -24,7 +24,7 @@ from edgevlm_ros.evaluation.latency import latency
 from edgevlm_ros.evaluation.outcomes import Key, Run, append_runs, read_runs, write_runs
 from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
 from edgevlm_ros.evaluation.policies.registry import POLICIES
-from edgevlm_ros.evaluation.remembering import RememberingEngine, RememberingEyes
+from edgevlm_ros.evaluation.remembering import PureEngine, RememberingEngine
 from edgevlm_ros.evaluation.replies import Asked, Replies, append_replies, missing, read_replies, replies_file
 from edgevlm_ros.evaluation.robot import Bridge, Robot
 from edgevlm_ros.evaluation.scoring import scored
@@ -110,18 +110,8 @@ def scene_of(job: SceneJob, seed: int, small: RememberingEngine) -> Scene:
 
 
 def remembering(settings: EngineSettings) -> RememberingEngine:
-    """The small model with a memory, for one scene. Its answers do not depend on what it was asked before."""
-    loaded = small_model(settings)
-    pure = TransformersEngine(
-        RememberingEyes(loaded.architecture),
-        loaded.name,
-        settings.system_prompt,
-        settings.max_new_tokens,
-        settings.focus_layers,
-        reuse=False,
-        draft=False,
-    )
-    return RememberingEngine(pure)
+    """The small model with a memory, for one scene."""
+    return RememberingEngine(PureEngine(small_model(settings), settings))
 
 
 def play_scene(job: SceneJob) -> list[Played]:

@@ -27,6 +27,7 @@ from edgevlm_ros.transfer.types import CloudContext, Outcome, Question, Region, 
 EDGE, TOLD, FOCUSED, TAKE_IN = "edge", "edge_told", "edge_focused", "take_in"
 CLOUD, CLOUD_EYES, CLOUD_TOKEN = "cloud", "cloud_eyes", "cloud_token"
 KINDS = (EDGE, TOLD, FOCUSED, TAKE_IN, CLOUD, CLOUD_EYES, CLOUD_TOKEN)
+BUSY = "seconds per second of processor time"
 _WARM_UP = 3
 _LATE_FRAMES, _EVERY = 15, 5  # contexts come so late and so often: 3 s and 1 s at 5 Hz
 
@@ -38,7 +39,8 @@ class Timings:
     edge: an answer of the small model to a frame, from its pixels to the published words; edge_told: with the cloud's
     words in the history; edge_focused: also with regions to look at. take_in: a context, until frames know of it.
     cloud: a reply of the large model; cloud_eyes: of that, its vision encoder; cloud_token: each token that it decodes.
-    about: machine and models, for people and to see whether the samples still hold.
+    about: machine and models, for people and to see whether the samples still hold; and how much longer than the
+    processor worked it took, which is 1 on a machine that has nothing else to do.
     """
 
     samples: Mapping[str, tuple[float, ...]]
@@ -86,6 +88,7 @@ def measure(
     if not stamps:
         raise ValueError(f"{stream.path}: no frame has a question, so there is nothing to measure on")
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    began, worked = time.perf_counter(), time.process_time()
     told = replace(robot.replacement, enabled=True, min_similarity=0.0)
     rules = {
         EDGE: (replace(told, enabled=False), Focus("none")),
@@ -113,7 +116,8 @@ def measure(
         tell()
     for kind, instead in ((TOLD, EDGE), (FOCUSED, TOLD), (TAKE_IN, EDGE)):  # of a robot that does without
         found[kind] = found[kind] or found[instead]
-    return Timings({kind: _rounded(each) for kind, each in found.items()}, dict(about))
+    busy = (time.perf_counter() - began) / max(time.process_time() - worked, 1e-6)
+    return Timings({kind: _rounded(each) for kind, each in found.items()}, {**about, BUSY: f"{busy:.2f}"})
 
 
 def _asked(
