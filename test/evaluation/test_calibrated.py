@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevlm_ros.evaluation.calibrated import EVERY_DELAY, Calibrated, load_calibrated, save_calibrated, usual
+from edgevlm_ros.evaluation.calibrated import EVERY_DELAY, Calibrated, joined, load_calibrated, save_calibrated, usual
 from edgevlm_ros.evaluation.policies.registry import POLICIES
 
 FUSE, OURS = POLICIES["parallel_fuse"], POLICIES["edgevlm"]
@@ -47,6 +47,15 @@ def test_knobs_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert load_calibrated(file) == Calibrated()
     save_calibrated(file, FOUND)
     assert load_calibrated(file) == FOUND
+
+
+def test_policies_that_are_not_calibrated_again_keep_their_knobs_as_long_as_the_models_are_the_same() -> None:
+    now = Calibrated({"parallel_fuse": {"1": {"hold": 8.0}}}, {"command": "later"})
+    both = joined(FOUND, now)
+    assert both.chosen == {**FOUND.chosen, **now.chosen}
+    assert both.about == {"command": "later", "earlier": [{"command": FOUND.about["command"], "date": None}]}
+    other = Calibrated(now.chosen, {"edge_model": "another"})
+    assert joined(FOUND, other) == other
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"chosen": {}}', '{"chosen": {"nobody": {}}, "about": {}}'])

@@ -20,6 +20,7 @@ from edgevlm_ros.evaluation.policies.policy import Knobs, Policy
 from edgevlm_ros.evaluation.policies.registry import POLICIES
 
 EVERY_DELAY = "every delay"
+_MODELS = ("edge_model", "cloud_model")
 _KEYFRAME_BYTES, _REPLY_BYTES, _COMPUTE_S = 15_000, 300, 0.1  # of a call by which delays are compared
 
 
@@ -47,7 +48,8 @@ def usual(delay: str) -> float:
     """The median seconds from a call to its reply; more than anything else if most replies are lost."""
     link = latency(delay, 0)
     sent = [2.0 * number for number in range(60)]
-    arrivals = [link.arrival(at, _KEYFRAME_BYTES, _REPLY_BYTES, _COMPUTE_S) for at in sent]
+    arrivals = [link.arrival(at, _MODELS = ("edge_model", "cloud_model")
+_KEYFRAME_BYTES, _REPLY_BYTES, _COMPUTE_S) for at in sent]
     known = [comes - at for at, comes in zip(sent, arrivals, strict=True) if comes is not None]
     return statistics.median(known) if 2 * len(known) > len(sent) else 1e6
 
@@ -69,6 +71,16 @@ def load_calibrated(file: Path) -> Calibrated:
         return Calibrated(chosen, dict(values["about"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: {error}: write it anew with `edgevlm evaluate --calibrate`") from error
+
+
+def joined(before: Calibrated, now: Calibrated) -> Calibrated:
+    """The knobs of both, the new ones first of all; of the old ones only if they were chosen with the same models."""
+    same = all(before.about.get(model) == now.about.get(model) for model in _MODELS)
+    kept = {policy: each for policy, each in before.chosen.items() if same and policy not in now.chosen}
+    if not kept:
+        return now
+    commands = [*before.about.get("earlier", ()), {name: before.about.get(name) for name in ("command", "date")}]
+    return Calibrated({**kept, **now.chosen}, {**now.about, "earlier": commands})
 
 
 def save_calibrated(file: Path, found: Calibrated) -> None:

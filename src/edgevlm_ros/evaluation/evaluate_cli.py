@@ -243,7 +243,7 @@ def _calibrate(
 ) -> None:
     from dataclasses import asdict, replace
 
-    from edgevlm_ros.evaluation.calibrated import save_calibrated
+    from edgevlm_ros.evaluation.calibrated import joined, load_calibrated, save_calibrated
     from edgevlm_ros.evaluation.made_with import command, model_names
     from edgevlm_ros.evaluation.tuning import tune
 
@@ -251,7 +251,7 @@ def _calibrate(
         raise EvaluateError("knobs are chosen by what is right: these bags have no ground truth")
     found, tried = tune(streams, policies, delays, means, asked.out)
     about = {"command": command(asked), "date": asked.date, "scenes": len(streams), **model_names(means)}
-    save_calibrated(file, replace(found, about=about))
+    save_calibrated(file, joined(load_calibrated(file), replace(found, about=about)))
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "tried.json").write_text(json.dumps([asdict(each) for each in tried], indent=0) + "\n")
     for policy, chosen in found.chosen.items():
