@@ -48,8 +48,7 @@ def usual(delay: str) -> float:
     """The median seconds from a call to its reply; more than anything else if most replies are lost."""
     link = latency(delay, 0)
     sent = [2.0 * number for number in range(60)]
-    arrivals = [link.arrival(at, _MODELS = ("edge_model", "cloud_model")
-_KEYFRAME_BYTES, _REPLY_BYTES, _COMPUTE_S) for at in sent]
+    arrivals = [link.arrival(at, _KEYFRAME_BYTES, _REPLY_BYTES, _COMPUTE_S) for at in sent]
     known = [comes - at for at, comes in zip(sent, arrivals, strict=True) if comes is not None]
     return statistics.median(known) if 2 * len(known) > len(sent) else 1e6
 
