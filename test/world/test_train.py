@@ -20,6 +20,7 @@ from edgevlm_ros.world.samples import (
     Shot,
     cells,
     crop_around,
+    gone,
     invented,
     make_ask,
     remembered,
@@ -128,7 +129,8 @@ def test_invented_histories_are_right_or_wrong_about_the_load(shot: Shot) -> Non
     assert all(said.startswith("acid, ") for said in right)
     assert len(set(right)) > 1, "the side may be out of date"
     assert not any(said.startswith("acid") for said in wrong)
-    possible = {"no cart"} | {f"{load}, {side}" for load in q.VALUES["load"] for side in q.SIDES}
+    assert invented(q.CART, shot.seen, "gone", 5.0, rng) == "no cart"
+    possible = {f"{load}, {side}" for load in q.VALUES["load"] for side in q.SIDES}
     assert possible.issuperset(right + wrong)
 
 
@@ -140,6 +142,7 @@ def test_the_older_an_invented_answer_the_likelier_it_is_out_of_date(shot: Shot)
         return sum(text == "acid, left" for text in said) / len(said)
 
     assert right(1.0) > 0.6 > right(5.0) > right(14.0)
+    assert gone(1.0) < gone(5.0) < gone(OLDEST)
     assert wrongness(1.0, Source.CLOUD) < wrongness(1.0, Source.EDGE) < wrongness(OLDEST, Source.EDGE)
 
 
