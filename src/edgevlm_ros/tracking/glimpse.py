@@ -28,14 +28,15 @@ class Glimpse:
 
     gray: (h, w) uint8, at most 160 wide. patches: (rows, cols, D) float16 over the frame, rows of unit length.
     source: whose patches they are, those of the "engine" or of the "image" itself; only like is compared with like.
-    colours: (8192,) float16, square roots of the shares that the colours have in the frame.
+    colours: (8192,) float32, square roots of the shares that the colours have in the frame; halves would be converted
+    for each comparison, which then takes ten times as long.
     """
 
     stamp: int
     gray: NDArray[np.uint8]
     patches: NDArray[np.float16]
     source: str
-    colours: NDArray[np.float16]
+    colours: NDArray[np.float32]
 
 
 def glimpse(stamp: int, image: Image, patches: NDArray[np.float32] | None = None) -> Glimpse:
@@ -60,7 +61,7 @@ def similarity(one: Glimpse, other: Glimpse) -> float:
     Things may move and the camera may turn a little; another place has other colours. The patches would not do: what a
     vision tower has learnt to see (persons, carts) looks alike in all halls.
     """
-    return min(float(one.colours.astype(np.float32) @ other.colours.astype(np.float32)), 1.0)
+    return min(float(one.colours @ other.colours), 1.0)
 
 
 def comparable(one: Glimpse, other: Glimpse) -> bool:
@@ -86,10 +87,10 @@ def _described(small: Image, gray: NDArray[np.uint8], rows: int, cols: int) -> N
     return quarters.transpose(0, 2, 1, 3, 4).reshape(rows, cols, -1)
 
 
-def _colours(small: Image) -> NDArray[np.float16]:
+def _colours(small: Image) -> NDArray[np.float32]:
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     counts = cv2.calcHist([lab], [0, 1, 2], None, _BINS, [0, 256] * 3)
-    return np.sqrt(counts.ravel() / (small.shape[0] * small.shape[1])).astype(np.float16)
+    return np.sqrt(counts.ravel() / (small.shape[0] * small.shape[1]))
 
 
 @functools.cache
