@@ -1,17 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's parameters as one table: declared, described, checked, and refused with a reason."""
+"""A node's parameters as one table: declared, described, checked, and refused with a reason.
 
-from collections.abc import Callable, Sequence
+ROS itself takes any key of a parameter file and says nothing of those that no node has: here a misspelt one ends the
+start, and a file that names another node shows in the log.
+"""
+
+import reprlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-Value = bool | int | float | str
+from edgevlm_ros.nearest import suggestion
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+Value = bool | int | float | str | Sequence[str]
+
+_KINDS = {
+    ParameterType.PARAMETER_BOOL: "true or false",
+    ParameterType.PARAMETER_INTEGER: "a whole number",
+    ParameterType.PARAMETER_DOUBLE: "a number",
+    ParameterType.PARAMETER_STRING: "text",
+    ParameterType.PARAMETER_STRING_ARRAY: "a list of texts",
+}
+_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+    list: ParameterType.PARAMETER_STRING_ARRAY,
+    tuple: ParameterType.PARAMETER_STRING_ARRAY,
+}
+# What a parameter file may set of any node although not every distribution declares it.
+_OF_ROS = ("use_sim_time", "start_type_description_service")
+_OF_ROS_PREFIX = "qos_overrides."
 
 
 class ParameterError(ValueError):
@@ -20,8 +50,8 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. low, high: inclusive range of a number. choices: the strings allowed. live: may change while the
-    node is configured."""
+    """One parameter. default: a list or tuple makes it a string array. low, high: inclusive range of a number.
+    choices: the strings allowed, in an array too. live: may change while the node is configured."""
 
     name: str
     default: Value
@@ -31,22 +61,56 @@ class Parameter:
     choices: tuple[str, ...] = ()
     live: bool = False
 
-    def check(self, value: Any) -> None:
-        """Raises ParameterError if the value is not allowed."""
+    @property
+    def type(self) -> int:
+        """One of the constants of rcl_interfaces/msg/ParameterType."""
+        return _TYPES[type(self.default)]
+
+    def check(self, value: Any) -> Any:
+        """The value as it is kept. Raises ParameterError if it is not allowed."""
+        if self.type == ParameterType.PARAMETER_STRING_ARRAY:
+            return self._check_array(value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = number if isinstance(self.default, float) else type(value) is type(self.default)
         if not fits:
-            raise ParameterError(f"{self.name} = {value!r}: it takes {_KINDS[type(self.default)]}")
+            raise self._refusal(value, _KINDS[self.type])
         if self.choices and value not in self.choices:
-            raise ParameterError(f"{self.name} = {value!r}: it takes one of {', '.join(self.choices)}")
+            raise self._refusal(value, self.range)
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            raise ParameterError(f"{self.name} = {value!r}: it takes {self.low:g} to {self.high:g}")
+            raise self._refusal(value, self.range)
+        return value
+
+    def _check_array(self, value: Any) -> list[str]:
+        values = [] if value is None else value  # an empty list in a parameter file has no type and comes as nothing
+        if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+            raise self._refusal(value, _KINDS[self.type])
+        if not all(isinstance(item, str) for item in values):
+            raise self._refusal(value, _KINDS[self.type])
+        if self.choices and not set(values) <= set(self.choices):
+            raise self._refusal(value, self.range)
+        return list(values)
+
+    def _refusal(self, value: Any, allowed: str) -> ParameterError:
+        return ParameterError(f"{self.name} = {value!r}: it takes {allowed}")
+
+    @property
+    def range(self) -> str:
+        """What is allowed besides the type, in words; empty if anything is."""
+        if self.choices:
+            some = "some" if self.type == ParameterType.PARAMETER_STRING_ARRAY else "one"
+            return f"{some} of {', '.join(self.choices)}"
+        if self.low is not None and self.high is not None:
+            return f"{_number(self.low)} to {_number(self.high)}"
+        return ""
 
     @property
     def descriptor(self) -> ParameterDescriptor:
-        descriptor = ParameterDescriptor(name=self.name, description=self.description, dynamic_typing=True)
+        # dynamic typing lets a whole number serve as a float; the type is told to people
+        descriptor = ParameterDescriptor(
+            name=self.name, type=self.type, description=self.description, dynamic_typing=True
+        )
         if self.choices:
-            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
+            descriptor.additional_constraints = self.range
         if self.low is not None and self.high is not None:
             if isinstance(self.default, float):
                 descriptor.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
@@ -55,11 +119,16 @@ class Parameter:
         return descriptor
 
 
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
 class Parameters:
     """The declared parameters of a node, read by name.
 
     changed: called with the values after every accepted change of a live one. frozen: whether the others must keep
-    their values now. Raises ParameterError for a bad override at start.
+    their values now. Raises ParameterError for a bad override at start, and for one of a parameter that the node does
+    not have.
     """
 
     def __init__(
@@ -69,31 +138,57 @@ class Parameters:
         self._values: dict[str, Any] = {}
         self._changed = changed
         self._frozen = frozen
+        given = node._parameter_overrides  # rclpy has no public way to them that would not declare what is unknown
+        self._check_names(node, given)
         for parameter in table:
             # the range is told to people but checked here, where the message can say more than rclpy's does
             descriptor = parameter.descriptor
             descriptor.floating_point_range, descriptor.integer_range = [], []
-            value = node.declare_parameter(parameter.name, parameter.default, descriptor).value
-            parameter.check(value)
+            found = node.declare_parameter(parameter.name, parameter.default, descriptor)
+            value = parameter.check(found.value)
+            if isinstance(value, list) and found.type_ != RosParameter.Type.STRING_ARRAY:
+                # rclpy takes an empty list for bytes (ros2/rclpy#912), or for no value at all
+                node.set_parameters([RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, value)])
             self._values[parameter.name] = value
             node.set_descriptor(parameter.name, parameter.descriptor)
+        node.get_logger().info(self._told(node, [name for name in self._table if name in given]))
         node.add_on_set_parameters_callback(self._on_set)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
+    def _check_names(self, node: Node, given: Collection[str]) -> None:
+        known = {*self._table, *_OF_ROS, *(name for name in given if node.has_parameter(name))}
+        strange = [name for name in given if name not in known and not name.startswith(_OF_ROS_PREFIX)]
+        unknown = [suggestion(name, known) for name in strange]
+        if unknown:
+            raise ParameterError(
+                f"{node.get_name()} has no parameter {', '.join(unknown)}; "
+                "what is meant for another node goes below that node's name"
+            )
+
+    def _told(self, node: Node, given: Sequence[str]) -> str:
+        """What was set from outside, in a line: silence of a file that names another node is not success."""
+        if not given:
+            name = node.get_fully_qualified_name()
+            return f"all parameters have their defaults: no parameter file or option sets one of {name}"
+        changed = [name for name in given if self._values[name] != self._table[name].check(self._table[name].default)]
+        values = ", ".join(f"{name} = {reprlib.repr(self._values[name])}" for name in changed) or "none"
+        return f"{len(given)} of {len(self._table)} parameters are set from outside; not the default: {values}"
+
     def _on_set(self, changes: list[RosParameter]) -> SetParametersResult:
-        ours = [change for change in changes if change.name in self._table]
-        for change in ours:
+        taken: dict[str, Any] = {}
+        for change in (change for change in changes if change.name in self._table):
             try:
-                self._table[change.name].check(change.value)
+                taken[change.name] = self._table[change.name].check(change.value)
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if not self._table[change.name].live and self._frozen():
+            same = taken[change.name] == self._values[change.name]
+            if not same and not self._table[change.name].live and self._frozen():
                 reason = f"{change.name} can change only while the node is unconfigured: clean it up first"
                 return SetParametersResult(successful=False, reason=reason)
         before = dict(self._values)
-        self._values.update({change.name: change.value for change in ours})
+        self._values.update(taken)
         try:
             self._changed()
         except ValueError as error:
