@@ -31,6 +31,12 @@ def test_a_key_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert KEY not in str(caught.value)
 
 
+def test_a_key_that_was_set_as_the_name_of_its_variable_is_not_repeated() -> None:
+    with pytest.raises(EndpointError, match="change the key") as caught:
+        load_api_key(env=KEY)
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize("base_url", ["", "127.0.0.1:8000", "ftp://host/v1", "http://", "http://host:port/v1", "/v1"])
 def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
     with pytest.raises(EndpointError, match="base_url") as caught:
@@ -38,10 +44,37 @@ def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
     assert "http://127.0.0.1:8765/v1" in str(caught.value)
 
 
-def test_a_password_in_the_base_url_is_refused_and_not_repeated() -> None:
-    with pytest.raises(EndpointError, match="api_key_env") as caught:
-        check_base_url(f"https://user:{KEY}@host/v1")
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        f"https://user:{KEY}@host/v1",
+        f"https://{KEY}@host/v1",
+        f"ftp://user:{KEY}@host",
+        f"https://user:{KEY}@host:port/v1",
+        f"https://host/v1?key={KEY}",
+        f"https://host:port/v1?key={KEY}",
+        f"https://host/v1#{KEY}",
+    ],
+)
+def test_a_secret_in_the_base_url_is_refused_and_not_repeated(base_url: str) -> None:
+    with pytest.raises(EndpointError, match="base_url") as caught:
+        check_base_url(base_url)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.2:8000", "gpu-box.local:8000", "0.0.0.0:80", "[fe80::1]:80", "127.0.0.1.nip.io"]
+)
+def test_plain_http_to_another_machine_needs_to_be_allowed_and_the_error_says_how(host: str) -> None:
+    with pytest.raises(EndpointError, match=r"server_url = .*set server_allow_http to true"):
+        check_base_url(f"http://{host}/v1", "server_url", permission="set server_allow_http to true")
+    assert check_base_url(f"http://{host}/v1", allow_http=True).scheme == "http"
+    assert check_base_url(f"https://{host}/v1").scheme == "https"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8765", "127.9.9.9", "[::1]:8765", "localhost:1"])
+def test_plain_http_to_this_machine_is_as_good_as_https(host: str) -> None:
+    assert check_base_url(f"http://{host}/v1").scheme == "http"
 
 
 def test_the_parameter_at_fault_is_named() -> None:

@@ -3,13 +3,17 @@
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 
 import httpx
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASSWORD = re.compile(r"//[^/]*@")
+
 
 class EndpointError(ValueError):
-    """The way to a server is misconfigured; the message names the parameter."""
+    """The way to a server is misconfigured; the message names the parameter and never a secret."""
 
 
 def load_api_key(env: str = "", file: str = "") -> str:
@@ -18,6 +22,11 @@ def load_api_key(env: str = "", file: str = "") -> str:
         raise EndpointError("api_key_env and api_key_file are both set: give one of them")
     key, source = "", ""
     if env:
+        if not _NAME.fullmatch(env):  # not repeated: it may be the key itself
+            raise EndpointError(
+                "api_key_env is no name of an environment variable: put the key into a variable or a file, "
+                "its name here, and change the key if it stood here"
+            )
         source = f"api_key_env = {env!r}: the environment variable"
         key = os.environ.get(env, "").strip()
     elif file:
@@ -33,21 +42,36 @@ def load_api_key(env: str = "", file: str = "") -> str:
     return key
 
 
-def check_base_url(base_url: str, parameter: str = "base_url") -> httpx.URL:
-    """The URL of an endpoint, or EndpointError about the parameter that holds it."""
+def check_base_url(
+    base_url: str, parameter: str = "base_url", *, allow_http: bool = False, permission: str = "set allow_http to true"
+) -> httpx.URL:
+    """The URL of an endpoint, or EndpointError about the parameter that holds it.
+
+    allow_http: whether frames and the key may travel unencrypted to another machine; permission: how
+    one says so. To this machine http is as good as https.
+    """
     example = "expected something like http://127.0.0.1:8765/v1"
+    shown = _PASSWORD.sub("//***@", base_url).partition("?")[0]
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
-        raise EndpointError(f"{parameter} = {base_url!r}: {error}; {example}") from error
+        raise EndpointError(f"{parameter} = {shown!r} is no URL; {example}") from error
     if url.userinfo:
         raise EndpointError(f"{parameter} holds a user name or password: put the key in api_key_env or api_key_file")
+    if url.query or url.fragment:
+        raise EndpointError(f"{parameter} holds more than a path: put a key in api_key_env or api_key_file; {example}")
     if url.scheme not in ("http", "https") or not url.host:
-        raise EndpointError(f"{parameter} = {base_url!r}: not an http or https URL with a host; {example}")
+        raise EndpointError(f"{parameter} = {shown!r}: not an http or https URL with a host; {example}")
+    if url.scheme == "http" and not is_loopback(url.host) and not allow_http:
+        raise EndpointError(
+            f"{parameter} = {shown!r}: http to another machine shows the frames and the key to the network between. "
+            f"Use https, or, in a network that you trust, {permission}"
+        )
     return url
 
 
 def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

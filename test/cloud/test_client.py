@@ -190,7 +190,7 @@ def test_nobody_listening_is_unreachable(scheme: str) -> None:
 
 
 def test_an_unknown_host_is_unreachable() -> None:
-    assert ask_once("http://no-such-host.invalid/v1", timeout=5.0).status is Status.UNREACHABLE
+    assert ask_once("https://no-such-host.invalid/v1", timeout=5.0).status is Status.UNREACHABLE
 
 
 def test_tls_with_a_server_that_speaks_none_is_unreachable(cloud: ScriptedCloud) -> None:

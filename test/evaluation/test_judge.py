@@ -106,7 +106,10 @@ def test_no_verdict_is_an_error_that_says_why(reply: Reply, said: str) -> None:
         judge.right(DOOR, "open", "yes")
 
 
-@pytest.mark.parametrize(("url", "model", "said"), [("here", "wise", "judge-url"), ("http://a/v1", "", "judge-model")])
+@pytest.mark.parametrize(
+    ("url", "model", "said"),
+    [("here", "wise", "judge-url"), ("https://a/v1", "", "judge-model"), ("http://a/v1", "wise", "--judge-allow-http")],
+)
 def test_a_wrong_address_is_refused_at_once(url: str, model: str, said: str) -> None:
     with pytest.raises(EndpointError, match=said):
         ModelJudge(url, model)

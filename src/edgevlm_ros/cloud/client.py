@@ -49,7 +49,7 @@ class CloudClient:
     """A connection to one OpenAI-compatible endpoint. To be used in one event loop.
 
     model: empty asks the server for its models once and takes the first; a server that lists none chooses itself.
-    timeout: seconds for a whole request; connecting alone may take half of it.
+    timeout: seconds for a whole request; connecting alone may take half of it. allow_http: see endpoint.check_base_url.
     """
 
     def __init__(
@@ -62,8 +62,9 @@ class CloudClient:
         box_format: BoxFormat = "relative_1000",
         max_regions: int = 8,
         max_answer_chars: int = 200,
+        allow_http: bool = False,
     ) -> None:
-        url = check_base_url(base_url)
+        url = check_base_url(base_url, allow_http=allow_http)
         self.base_url = str(url)
         self._model = model
         self._found_model: str | None = None

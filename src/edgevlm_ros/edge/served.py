@@ -44,7 +44,8 @@ class ServedSettings:
 
     url: usually ends in /v1. model: its name at the server; empty takes the only one there is. api_key_env,
     api_key_file: see endpoint.load_api_key. system_prompt: told before the history, if not empty. timeout: seconds for
-    a whole answer, and for a silence within it; connecting alone may take half of it.
+    a whole answer, and for a silence within it; connecting alone may take half of it. allow_http: see
+    endpoint.check_base_url.
     """
 
     url: str
@@ -54,6 +55,7 @@ class ServedSettings:
     system_prompt: str = ""
     max_new_tokens: int = 32
     timeout: float = 10.0
+    allow_http: bool = False
 
 
 class ServedEngine:
@@ -66,7 +68,7 @@ class ServedEngine:
 
     def __init__(self, settings: ServedSettings) -> None:
         try:
-            url = check_base_url(settings.url, "server_url")
+            url = check_base_url(settings.url, "server_url", allow_http=settings.allow_http)
             self._key = load_api_key(settings.api_key_env, settings.api_key_file)
         except EndpointError as error:
             raise EngineError(str(error)) from error

@@ -79,6 +79,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--judge-url", default="", metavar="URL", help="OpenAI-compatible server of a model that judges open answers")
     add("--judge-model", default="", metavar="NAME", help="that model; its key is in EDGEVLM_JUDGE_API_KEY")
+    add("--judge-allow-http", action="store_true", help="allow http to a judge that is not this machine")
     add("--calibrate", action="store_true", help="choose the knobs on val, into config/evaluation.json")
     add("--knobs", type=Path, metavar="FILE", help="calibrated knobs to read or write (config/evaluation.json)")
     add("--date", default="", help="for the results' header; nothing else knows what day it is")
@@ -140,7 +141,9 @@ def _evaluate(asked: argparse.Namespace) -> None:
         latency(delay)
     device = "" if asked.device == "auto" else asked.device
     settings = robot(asked.params, asked.edge_model, asked.cloud_model, device)
-    judge: Judge = ModelJudge(asked.judge_url, asked.judge_model) if asked.judge_url else ExactJudge()
+    judge: Judge = ExactJudge()
+    if asked.judge_url:
+        judge = ModelJudge(asked.judge_url, asked.judge_model, allow_http=asked.judge_allow_http)
     streams = _streams(asked, split)
     if not any(stream.facts for stream in streams):
         policies = tuple(policy for policy in policies if not policy.needs_facts)

@@ -55,11 +55,12 @@ class ModelJudge:
     """A language model decides where the words differ; each triple is judged once.
 
     base_url: of an OpenAI-compatible server; usually ends in /v1. The key, if one is needed, is in the environment, in
-    EDGEVLM_JUDGE_API_KEY. timeout: seconds for one verdict. Raises EndpointError here, JudgeError later.
+    EDGEVLM_JUDGE_API_KEY. timeout: seconds for one verdict. allow_http: see endpoint.check_base_url. Raises
+    EndpointError here, JudgeError later.
     """
 
-    def __init__(self, base_url: str, model: str, timeout: float = 60.0) -> None:
-        url = check_base_url(base_url, "judge-url")
+    def __init__(self, base_url: str, model: str, timeout: float = 60.0, allow_http: bool = False) -> None:
+        url = check_base_url(base_url, "judge-url", allow_http=allow_http, permission="give --judge-allow-http")
         if not model:
             raise EndpointError("judge-model is empty: name the model that shall judge, as its server does")
         self._model = model
