@@ -49,6 +49,7 @@ WARM_UP = 150  # steps
 TRUSTFUL = 0.35  # share of the training during which histories are mostly right
 TOLD, DOUBT = 0.65, 0.2  # share of samples with a history; its wrongness as long as it is to be trusted
 FRESH, OLD = (1.0, 3.0), (6.0, 12.0)  # seconds: ages of the last answer in the tests
+PAIRS = 0.4  # share of the samples' frames that show two machines, drawn besides the sixth of all that do by themselves
 BLURRED = 0.25  # share of the images that are smeared by motion
 BOXES_LATER = 0.5  # until this share of the training box edges count little
 CHECKPOINT_SECONDS = 150.0
@@ -309,14 +310,18 @@ def smeared(image: np.ndarray, pixels: int, axis: int) -> np.ndarray:
 
 
 def asks_for_training(
-    split: Split, kind: str, rng: np.random.Generator, progress: float, order: Iterator[int]
+    split: Split, kind: str, rng: np.random.Generator, progress: float, order: Iterator[int], pairs: Iterator[int]
 ) -> list[Ask]:
-    """One batch of samples for this point of the curriculum."""
+    """One batch of samples for this point of the curriculum.
+
+    order: of all frames. pairs: of those with two machines: only there it takes the letter to say which one is meant,
+    and without more of them neither model learned to within hours.
+    """
     told, crop = (TOLD, 0.4) if kind == "svlm" else (0.0, 0.0)
     doubt = DOUBT if progress < TRUSTFUL else 1.0
     asks: list[Ask] = []
     while len(asks) < BATCH:
-        shot = take_shot(split, next(order), rng)
+        shot = take_shot(split, next(pairs if rng.random() < PAIRS else order), rng)
         ask = make_ask(shot, rng, told=told, doubt=doubt, crop=crop, count=4)
         if ask.questions:
             asks.append(ask)
@@ -364,9 +369,9 @@ def scores(trainee: Trainee, split: Split, mode: str, size: int) -> dict[str, fl
     return means | {"tasks": float(np.mean([means[name] for name in (*q.TASKS[:3], "panel")]))}
 
 
-def shuffled(size: int, rng: np.random.Generator) -> Iterator[int]:
+def shuffled(indices: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
     while True:
-        yield from rng.permutation(size).tolist()
+        yield from rng.permutation(indices).tolist()
 
 
 def train(
@@ -407,7 +412,8 @@ def train(
     elif weights is not None:
         begin_with(trainee, weights)
     rng = np.random.default_rng((seed, step))
-    order = shuffled(len(split), rng)
+    order = shuffled(np.arange(len(split)), rng)
+    pairs = shuffled(np.flatnonzero(["second" in seen.boxes for seen in split.seen]), rng)
     budget = minutes * 60
     bar = tqdm(total=round(budget), initial=round(min(spent, budget)), unit="s", desc=f"training {kind}")
     sums, count, last_save, began = np.zeros(2), 0, spent, time.monotonic() - spent
@@ -421,7 +427,7 @@ def train(
             if rng.random() < mosaics(kind, progress):
                 said, auxiliary = torch.zeros(()), trainee.mosaic_loss(split, signs, rng)
             else:
-                batch = trainee.batch(asks_for_training(split, kind, rng, progress, order), rng)
+                batch = trainee.batch(asks_for_training(split, kind, rng, progress, order, pairs), rng)
                 said, auxiliary = trainee.losses(batch, 0.2 if progress < BOXES_LATER else 0.6)
         optimiser.zero_grad(set_to_none=True)
         (said + auxiliary).backward()
