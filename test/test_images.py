@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rosbags.image import image_to_cvimage
 
 from edgevlm_ros import images
-from edgevlm_ros.images import ImageError, to_rgb
+from edgevlm_ros.images import ENCODINGS, ImageError, to_rgb
 
+RNG = np.random.default_rng(3)
 RED_BLUE = np.zeros((6, 8, 3), np.uint8)  # left half red, right half blue
 RED_BLUE[:, :4, 0] = RED_BLUE[:, 4:, 2] = 255
 SMOOTH = np.dstack([*np.meshgrid(np.arange(64), np.arange(48)), np.full((48, 64), 90)]).astype(np.uint8)
 JPEG = images.to_jpeg(SMOOTH)
-PNG = cv2.imencode(".png", SMOOTH[..., ::-1])[1].tobytes()
+PNG, TIFF, WEBP = (cv2.imencode(kind, SMOOTH[..., ::-1])[1].tobytes() for kind in (".png", ".tiff", ".webp"))
+FILES = {"jpeg": JPEG, "png": PNG, "tiff": TIFF, "webp": WEBP}
 
 
 def raw(pixels: np.ndarray, encoding: str, **fields: Any) -> SimpleNamespace:
@@ -79,6 +82,76 @@ def test_yuv_finds_its_luma(encoding: str, luma: int) -> None:
     assert to_rgb(raw(pixels, encoding)).min() > 250
 
 
+@pytest.mark.parametrize(("encoding", "code"), [("nv12", cv2.COLOR_YUV2RGB_NV12), ("nv21", cv2.COLOR_YUV2RGB_NV21)])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_luma_and_the_colours_behind_it_are_what_opencv_makes_of_them(encoding: str, code: int, padding: int) -> None:
+    planes = RNG.integers(0, 256, (9, 8), dtype=np.uint8)
+    data = np.pad(planes, ((0, 0), (0, padding)), constant_values=77).tobytes()
+    message = raw(planes, encoding, height=6, width=8, step=8 + padding, data=data)
+    np.testing.assert_array_equal(to_rgb(message), cv2.cvtColor(planes, code))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (3, 5), (1, 1)])
+def test_a_colour_for_each_pixel_behind_the_luma_gives_what_one_for_four_gives(height: int, width: int) -> None:
+    luma = RNG.integers(0, 256, (height, width), dtype=np.uint8)
+    colours = np.tile(np.array([90, 200], np.uint8), (height, width))
+    message = raw(luma, "nv24", step=width, data=luma.tobytes() + colours.tobytes())
+    even = np.zeros((height + 1) // 2 * 2 * 3 // 2 * ((width + 1) // 2 * 2), np.uint8).reshape(-1, (width + 1) // 2 * 2)
+    even[:height, :width] = luma
+    even[(height + 1) // 2 * 2 :] = np.tile(np.array([90, 200], np.uint8), (len(even) // 3, even.shape[1] // 2))
+    np.testing.assert_array_equal(to_rgb(message), cv2.cvtColor(even, cv2.COLOR_YUV2RGB_NV12)[:height, :width])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("big", [0, 1])
+def test_numbers_of_either_byte_order_and_width_give_the_same_picture(bits: int, big: int) -> None:
+    dtype = np.dtype(f"{'>' if big else '<'}u{bits // 8}")
+    scaled = (SMOOTH.astype(np.uint16) << (bits - 8)).astype(dtype)
+    alpha = np.full_like(scaled[..., :1], 9)
+    for encoding, pixels in {
+        "rgb": scaled,
+        "bgr": scaled[..., ::-1],
+        "rgba": np.dstack([scaled, alpha]),
+        "bgra": np.dstack([scaled[..., ::-1], alpha]),
+    }.items():
+        message = raw(np.ascontiguousarray(pixels.astype(dtype)), f"{encoding}{bits}", is_bigendian=big)
+        np.testing.assert_array_equal(to_rgb(message), SMOOTH)
+    gray = to_rgb(raw(scaled[..., 0].copy(), f"mono{bits}", is_bigendian=big))
+    np.testing.assert_array_equal(gray, np.dstack([SMOOTH[..., 0]] * 3))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    encoding=st.sampled_from([name for name in ENCODINGS if not name.startswith("nv")]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    padding=st.integers(0, 7),
+    big=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_every_encoding_gives_what_rosbags_and_opencv_make_of_it(
+    encoding: str, height: int, width: int, padding: int, big: bool, seed: int
+) -> None:
+    layout = images._LAYOUTS[encoding]
+    if layout.channels == 2:
+        width += width % 2
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if big else "<")
+    shape = (height, width, layout.channels)[: 3 if layout.channels > 1 else 2]
+    numbers = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    row = width * layout.channels * dtype.itemsize
+    data = np.pad(np.frombuffer(numbers.tobytes(), np.uint8).reshape(height, row), ((0, 0), (0, padding))).tobytes()
+    rgb = to_rgb(raw(numbers, encoding, step=row + padding, data=data, is_bigendian=int(big)))
+    whole = raw(numbers, {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}.get(encoding, encoding), is_bigendian=big)
+    if encoding.startswith("bayer") and min(height, width) < 3:
+        assert rgb.shape == (height, width, 3)  # nothing to tell colours from
+    elif dtype.itemsize == 1:
+        np.testing.assert_array_equal(rgb, image_to_cvimage(whole, "rgb8"))
+    elif not big:
+        wide = image_to_cvimage(whole, "rgb16")
+        atol = 2 if encoding.startswith("bayer") else 0  # neighbours are averaged before or after rounding
+        np.testing.assert_allclose(rgb.astype(int), (wide >> 8).astype(int), atol=atol)
+
+
 def test_padding_at_the_end_of_rows_is_not_picture() -> None:
     padded = np.full((6, 32), 77, np.uint8)
     padded[:, :24] = RED_BLUE.reshape(6, 24)
@@ -93,7 +166,7 @@ def test_result_is_its_own_memory() -> None:
     assert rgb.flags.writeable
 
 
-@pytest.mark.parametrize("data", [JPEG, PNG, JPEG + bytes(100)], ids=["jpeg", "png", "jpeg padded by a driver"])
+@pytest.mark.parametrize("data", [*FILES.values(), JPEG + bytes(100)], ids=[*FILES, "jpeg padded by a driver"])
 def test_compressed_is_what_it_was(data: bytes) -> None:
     np.testing.assert_allclose(to_rgb(compressed(data)).astype(int), SMOOTH.astype(int), atol=6)
 
@@ -103,8 +176,38 @@ def test_gray_jpeg_becomes_rgb() -> None:
     assert to_rgb(compressed(data, "mono8; jpeg compressed mono8")).shape == (48, 64, 3)
 
 
+@pytest.mark.parametrize("format", ["rgb8; jpeg compressed bgr8", "bgr8; jpeg compressed bgr8", "jpeg", ""])
+def test_the_file_says_what_its_colours_are_whatever_the_camera_had(format: str) -> None:
+    np.testing.assert_allclose(to_rgb(compressed(JPEG, format)).astype(int), SMOOTH.astype(int), atol=6)
+
+
+@pytest.mark.parametrize("kind", [".png", ".tiff"])
+def test_sixteen_bits_in_a_file_become_eight(kind: str) -> None:
+    wide = SMOOTH.astype(np.uint16) * 257
+    data = cv2.imencode(kind, wide[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(to_rgb(compressed(data, "rgb16; png compressed bgr16")), SMOOTH)
+    data = cv2.imencode(kind, wide[..., 0])[1].tobytes()
+    gray = to_rgb(compressed(data, "mono16; png compressed "))
+    np.testing.assert_array_equal(gray, np.dstack([SMOOTH[..., 0]] * 3))
+
+
+def test_a_transparent_png_keeps_its_colours() -> None:
+    data = cv2.imencode(".png", np.dstack([SMOOTH[..., ::-1], SMOOTH[..., :1]]))[1].tobytes()
+    np.testing.assert_array_equal(to_rgb(compressed(data, "rgba8; png compressed bgra8")), SMOOTH)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_mosaic_that_was_compressed_as_it_is_gets_its_colours_back(bits: int) -> None:
+    mosaic = np.zeros((16, 16), f"u{bits // 8}")
+    mosaic[::2, ::2] = 200 << bits - 8
+    data = cv2.imencode(".png", mosaic)[1].tobytes()
+    seen = to_rgb(compressed(data, f"bayer_rggb{bits}; png compressed "))
+    np.testing.assert_array_equal(seen, to_rgb(raw(mosaic, f"bayer_rggb{bits}")))
+    assert seen[4:12, 4:12].reshape(-1, 3).mean(0).argmax() == 0
+
+
 @pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-@pytest.mark.parametrize("data", [JPEG, PNG], ids=["jpeg", "png"])
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
     with pytest.raises(ImageError):
         to_rgb(compressed(data[: int(len(data) * kept)]))
@@ -124,6 +227,12 @@ def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
         (raw(np.zeros((2, 3, 2), np.uint8), "yuyv"), "yuyv"),
         (compressed(b""), "empty"),
         (compressed(b"hello"), "neither JPEG nor PNG"),
+        (compressed(TIFF[:8] + bytes(40)), "damaged"),
+        (raw(np.zeros((4, 4, 3), np.float32), "32FC3"), r"32FC3 does not say which colours.*allowed.*rgb8"),
+        (raw(np.zeros((3, 4), np.uint8), "nv12"), "4x3 image cannot be nv12: four pixels"),
+        (raw(np.zeros((4, 4), np.uint8), "nv12"), r"16 bytes, but 1.5 x step x height is 1.5 x 4 x 4 = 24"),
+        (raw(np.zeros((4, 4), np.uint8), "nv24"), r"16 bytes, but 3 x step x height is 3 x 4 x 4 = 48"),
+        (raw(np.zeros((4, 4), np.int16), "16SC1"), "depth image"),
         (compressed(PNG, "16UC1; compressedDepth png"), r"depth image.*colour topic"),
         (compressed(PNG, "16UC1; png compressed "), "depth image"),
         (compressed(JPEG[:200].replace(b"\x00\x30\x00\x40", b"\x00\x00\x00\x40", 1) + JPEG[200:]), "64x0"),
@@ -140,12 +249,12 @@ def test_error_names_what_is_wrong(message: SimpleNamespace, says: str) -> None:
     data=st.one_of(
         st.binary(max_size=600),
         st.binary(max_size=60).map(lambda tail: b"\xff\xd8\xff" + tail),
-        st.tuples(st.sampled_from([JPEG, PNG]), st.integers(0, len(PNG)), st.binary(max_size=8)).map(
+        st.tuples(st.sampled_from([*FILES.values()]), st.integers(0, len(PNG)), st.binary(max_size=8)).map(
             lambda t: t[0][: t[1]] + t[2] + t[0][t[1] + len(t[2]) :]
         ),
-        st.tuples(st.sampled_from([JPEG, PNG]), st.integers(0, len(PNG))).map(lambda t: t[0][: t[1]]),
+        st.tuples(st.sampled_from([*FILES.values()]), st.integers(0, len(PNG))).map(lambda t: t[0][: t[1]]),
     ),
-    format=st.sampled_from(["jpeg", "png", "", "rgb8; jpeg compressed bgr8", "compressedDepth"]),
+    format=st.sampled_from(["jpeg", "png", "", "rgb8; jpeg compressed bgr8", "bayer_rggb8; png", "compressedDepth"]),
 )
 def test_no_compressed_bytes_raise_anything_else(data: bytes, format: str) -> None:
     try:
@@ -169,9 +278,10 @@ def test_no_compressed_bytes_raise_anything_else(data: bytes, format: str) -> No
 def test_no_raw_fields_raise_anything_else(
     encoding: str, height: int, width: int, padding: int, bigendian: int, fill: bytes
 ) -> None:
-    for pixel in (1, 2, 3, 4, 6, 8):
+    for pixel, halves in [*((pixel, 2) for pixel in (1, 2, 3, 4, 6, 8)), (1, 3), (1, 6)]:
         step = max(0, width * pixel + padding)
-        data = (fill * (step * height + 1))[: step * height]
+        size = step * height * halves // 2
+        data = (fill * (size + 1))[:size]
         message = raw(RED_BLUE, encoding, height=height, width=width, step=step, data=data, is_bigendian=bigendian)
         try:
             assert to_rgb(message).shape == (height, width, 3)

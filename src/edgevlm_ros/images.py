@@ -9,6 +9,8 @@ another NumPy than torch brought fails when it converts.
 
 from __future__ import annotations
 
+import io
+import re
 from array import array
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 MAX_PIXELS = 64_000_000  # of a compressed image: a few bytes of header must not claim gigabytes
 
@@ -26,11 +29,13 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """dtype and number of channels of a pixel; cv2's conversion to RGB, or None where it is RGB already."""
+    """dtype and number of channels of a pixel; cv2's conversion to RGB, or None where it is RGB already; bytes of the
+    whole image in halves of step x height: more than two where the colours lie behind all of the luma."""
 
     dtype: str
     channels: int
     to_rgb: int | None
+    halves: int = 2
 
 
 def _layouts() -> dict[str, _Layout]:
@@ -57,6 +62,9 @@ def _layouts() -> dict[str, _Layout]:
         layouts[name] = _Layout("u1", 2, cv2.COLOR_YUV2RGB_UYVY)
     for name in ("yuv422_yuy2", "yuyv"):
         layouts[name] = _Layout("u1", 2, cv2.COLOR_YUV2RGB_YUYV)
+    layouts["nv12"] = _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV12, 3)
+    layouts["nv21"] = _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV21, 3)
+    layouts["nv24"] = _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV12, 6)
     return layouts
 
 
@@ -75,6 +83,7 @@ def _bridge() -> Any:
 _BRIDGE = _bridge()
 _LAYOUTS = _layouts()
 _DEPTH = ("16UC1", "32FC1", "64FC1", "32SC1", "16SC1")
+_NUMBERS = re.compile(r"(8|16|32|64)[USF]C\d+")  # OpenCV's names of pixels that may mean anything
 ENCODINGS = tuple(_LAYOUTS)
 
 
@@ -94,15 +103,19 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
     row, step = width * layout.channels * dtype.itemsize, int(message.step)
     if step < row:
         raise ImageError(f"step is {step} bytes, but a row of {width} pixels {encoding} has {row}")
-    if len(message.data) != step * height:
-        raise ImageError(
-            f"data has {len(message.data)} bytes, but step x height is {step} x {height} = {step * height}"
-        )
+    if layout.halves == 3 and (height % 2 or width % 2):
+        raise ImageError(f"a {width}x{height} image cannot be {encoding}: four pixels share a colour")
+    size, share = step * height * layout.halves // 2, {2: "", 3: "1.5 x ", 6: "3 x "}[layout.halves]
+    if len(message.data) != size:
+        told = f"{share}step x height is {share}{step} x {height} = {size}"
+        raise ImageError(f"data has {len(message.data)} bytes, but {told}")
     if _BRIDGE is not None and encoding.endswith("8"):
         try:
             return np.array(_BRIDGE.imgmsg_to_cv2(message, "rgb8"))
         except Exception as error:
             raise ImageError(f"cv_bridge cannot convert this {encoding} image: {_first_line(error)}") from None
+    if layout.halves > 2:
+        return _semi_planar(np.frombuffer(message.data, np.uint8), height, width, step, layout)
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :row]
     pixels = np.ascontiguousarray(rows).view(dtype).reshape(height, width, layout.channels)
     if dtype.itemsize == 2:
@@ -113,6 +126,19 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
         return cv2.cvtColor(pixels, layout.to_rgb)  # type: ignore[return-value]
     except cv2.error as error:
         raise ImageError(f"a {width}x{height} image cannot be {encoding}: {_first_line(error)}") from None
+
+
+def _semi_planar(data: NDArray[np.uint8], height: int, width: int, step: int, layout: _Layout) -> NDArray[np.uint8]:
+    """Luma of the whole image, then its colours, two bytes each: of 2x2 pixels in 1.5 x step x height bytes, of each
+    pixel in 3 x."""
+    if layout.halves == 3:
+        planes = np.ascontiguousarray(data.reshape(height * 3 // 2, step)[:, :width])
+        return cv2.cvtColor(planes, layout.to_rgb)  # type: ignore[call-overload,no-any-return]
+    luma = data[: step * height].reshape(height, step)[:, :width]
+    colours = data[step * height :].reshape(height, 2 * step)[:, : 2 * width]
+    # an image of twice the size has these colours in the other layout, which OpenCV knows
+    twice = np.vstack([luma.repeat(2, 0).repeat(2, 1), colours])
+    return np.ascontiguousarray(cv2.cvtColor(twice, layout.to_rgb)[::2, ::2])  # type: ignore[call-overload]
 
 
 def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
@@ -126,19 +152,27 @@ def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
         height, width = _check_jpeg(data)
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
         height, width = _check_png(data)
+    elif data.startswith((b"II*\0", b"MM\0*")) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP"):
+        height, width = _check_other(data)
     else:
-        raise ImageError(f"the compressed image (format {str(message.format)[:40]!r}) is neither JPEG nor PNG")
+        what = f"the compressed image (format {str(message.format)[:40]!r})"
+        raise ImageError(f"{what} is neither JPEG nor PNG, TIFF or WebP")
     if not (height > 0 and width > 0):
         raise ImageError(f"the compressed image is {width}x{height}: it has no pixels")
     if height * width > MAX_PIXELS:
         raise ImageError(f"the compressed image is {width}x{height}: more than {MAX_PIXELS} pixels")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError(f"the compressed image cannot be decoded: {_first_line(error)}") from None
-    if bgr is None:
+    if pixels is None:
         raise ImageError(f"the compressed image ({len(data)} bytes) is damaged and cannot be decoded")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    if pixels.ndim == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    layout = _LAYOUTS.get(encoding)
+    # image_transport compresses the mosaic of a Bayer camera as it is, and has its name in the format
+    bayer = layout is not None and encoding.startswith("bayer")
+    return cv2.cvtColor(pixels, layout.to_rgb if bayer else cv2.COLOR_GRAY2RGB)  # type: ignore
 
 
 def _check_jpeg(data: bytes) -> tuple[int, int]:
@@ -168,9 +202,20 @@ def _check_png(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
 
+def _check_other(data: bytes) -> tuple[int, int]:
+    """Height and width of a TIFF or WebP, which few cameras send; whether it is whole, the decoder says."""
+    try:
+        with PillowImage.open(io.BytesIO(data), formats=("TIFF", "WEBP")) as picture:
+            return picture.height, picture.width
+    except Exception as error:
+        raise ImageError(f"the compressed image is damaged: {_first_line(error)}") from None
+
+
 def _what(encoding: str) -> str:
     if encoding in _DEPTH:
         return f"{encoding} is a depth image"
+    if _NUMBERS.fullmatch(encoding):
+        return f"{encoding} does not say which colours its numbers are"
     return f"{encoding[:40]!r} is unknown" if encoding else "is empty"
 
 
