@@ -73,7 +73,7 @@ class Graph:
         self._server: LvlmServer | None = None
         self._server_log = out / "logs" / "lvlm_server.log"
         self._nodes: list[str] = []
-        os.environ.update(_environment(self.domain, out / "logs"))
+        os.environ.update(environment(self.domain, out / "logs"))
         rclpy.init(domain_id=self.domain, signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is the caller's
         self.observer = Observer()
 
@@ -222,15 +222,16 @@ class UserValue:
     text: str
 
 
-def _environment(domain: int, logs: Path) -> dict[str, str]:
-    environment = {
+def environment(domain: int, logs: Path) -> dict[str, str]:
+    """What a process needs to meet the others in a domain of this machine. logs: a folder for ROS's own."""
+    variables = {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(logs / "ros"),
         "RCUTILS_COLORIZED_OUTPUT": "0",
     }
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):  # until Jazzy, from Kilted on
-        environment[name] = os.environ.get(name) or str(share_dir() / "config" / "fastdds.xml")
+        variables[name] = os.environ.get(name) or str(share_dir() / "config" / "fastdds.xml")
     if os.environ.get("ROS_DISTRO") == "humble":  # knows no discovery ranges
-        environment["ROS_LOCALHOST_ONLY"] = "1"
-    return environment
+        variables["ROS_LOCALHOST_ONLY"] = "1"
+    return variables
