@@ -57,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
     node.add_argument("--cloud-url", default="", metavar="URL", help="of the OpenAI-compatible server")
     node.add_argument("--cloud-model", default="", metavar="NAME", help="at that server; empty for the first it lists")
     node.add_argument("--cloud-key-env", default="", metavar="NAME", help="environment variable of its key")
+    node.add_argument("--cloud-allow-http", action="store_true", help="http to another machine, in a trusted network")
     parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=SUBJECTS, metavar="SUBJECT", help=_subjects())
     parser.add_argument("--json", action="store_true", help="for programs: the same as one JSON object")
     parser.set_defaults(run=run)
@@ -99,7 +100,7 @@ def _checks(arguments: argparse.Namespace) -> tuple[Mapping[str, _Check], list[s
         "dds": dds.check,
         "nodes": partial(_with_ros, "lifecycles", asked.namespace),
         "camera": partial(_with_ros, "camera", topic, asked.namespace) if topic else None,
-        "cloud": partial(_cloud, url, asked.cloud_model, asked.cloud_key_env) if url else None,
+        "cloud": partial(_cloud, url, asked.cloud_model, asked.cloud_key_env, asked.cloud_allow_http) if url else None,
     }
     missing = {"camera": "the camera (--image-topic)", "cloud": "the cloud (--cloud-url)"}
     wanted = {subject: every[subject] for subject in SUBJECTS if subject in asked.only}
@@ -118,11 +119,11 @@ def _with_ros(module: str, *words: str) -> Iterator[Finding]:
     yield from importlib.import_module(f"edgevlm_ros.doctor.{module}").check(*words)
 
 
-def _cloud(url: str, name: str, key_env: str) -> Iterator[Finding]:
+def _cloud(url: str, name: str, key_env: str, allow_http: bool) -> Iterator[Finding]:
     try:
         from edgevlm_ros.doctor import cloud
 
-        yield from cloud.check(url, name, key_env)
+        yield from cloud.check(url, name, key_env, allow_http)
     except ModuleNotFoundError as error:
         yield fail("endpoint", f"the Python module {error.name!r} is missing", "pip install -r requirements/robot.txt")
 

@@ -13,19 +13,20 @@ from edgevlm_ros.doctor.finding import Finding, fail, ok, warn
 _TIMEOUT_S = 10.0
 _ROUND_TRIPS = 3
 _MAX_BODY = 1 << 20
+_PERMISSION = "give --cloud-allow-http here and set the bridge's allow_http"
 
 
-def check(base_url: str, model: str = "", key_env: str = "") -> Iterator[Finding]:
-    """base_url, model, key_env: as the bridge's base_url, model and api_key_env. Nothing is asked that costs money."""
+def check(base_url: str, model: str = "", key_env: str = "", allow_http: bool = False) -> Iterator[Finding]:
+    """As the bridge's base_url, model, api_key_env and allow_http. Nothing is asked that costs money."""
     import httpx
 
     from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
 
     try:
-        url = check_base_url(base_url, "--cloud-url")
+        url = check_base_url(base_url, "--cloud-url", allow_http=allow_http, permission=_PERMISSION)
         key = load_api_key(env=key_env)
     except EndpointError as error:
-        yield fail("endpoint", str(error).replace("api_key_env", "--cloud-key-env"), "give it as the message says")
+        yield fail("endpoint", str(error).replace("api_key_env", "--cloud-key-env"), "")
         return
     headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
     took: list[float] = []

@@ -12,7 +12,9 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """name: of what was looked at. found: what is there, in a line. fix: what to do; empty if nothing."""
+    """name: of what was looked at. found: what is there, in a line. fix: what to do; empty if nothing is, or if
+    `found` says it.
+    """
 
     name: str
     level: Level

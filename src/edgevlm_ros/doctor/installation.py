@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,9 +27,11 @@ OF_DISTRIBUTION = {"humble": "3.10", "iron": "3.10", "jazzy": "3.12", "kilted": 
 FROM_ROSDEP = ("numpy", "cv2", "PIL", "yaml", "packaging")
 """Modules that package.xml asks rosdep for; the rest is in requirements/robot.txt."""
 
-_MODULES = {"bitsandbytes": "bitsandbytes", "transformers": "transformers", "pillow": "PIL"}
+_MODULES = {"pillow": "PIL"}
+_DISTRIBUTIONS = {"cv2": ("opencv-python-headless", "opencv-python", "opencv"), "PIL": ("pillow",), "yaml": ("pyyaml",)}
 _OPTIONAL = {"bitsandbytes": "only `quantization` needs it"}
 _IMPORTS = {"transformers": "from transformers import AutoConfig, AutoModelForImageTextToText"}
+_NAME = re.compile(r"[\w.-]+")
 _INSTALL = "docs/install.md has the commands"
 _BRIDGE = """
 import numpy as np
@@ -148,18 +151,15 @@ def requirements() -> list[str]:
 
 def requirement(line: str, trial: Trial) -> Finding:
     """A line of a requirements file against what is installed. trial: of importing it."""
-    from packaging.requirements import Requirement
-
-    wanted = Requirement(line)
-    name = wanted.name
+    name = _NAME.match(line)[0]  # type: ignore[index]
     level = partial(warn if name in _OPTIONAL else fail, name)
     why = f" ({_OPTIONAL[name]})" if name in _OPTIONAL else ""
-    fix = "torch from your platform, see docs/install.md" if name == "torch" else f"pip install '{line}'; {_INSTALL}"
+    fix = "your platform's: docs/install.md" if name == "torch" else f"pip install '{line}' (docs/install.md)"
     version = _version(name)
     if not version:
         return level(f"not installed{why}", fix)
-    if not wanted.specifier.contains(version, prereleases=True):
-        return level(f"{version}, but {wanted.specifier} is needed{why}", fix)
+    if needed := _not_met(line, version):
+        return level(f"{version}, but {needed} is needed{why}", fix)
     if trial.error:
         return level(f"{version}, but it does not import: {trial.error}{why}", fix)
     return ok(name, version)
@@ -209,19 +209,25 @@ def data() -> Finding:
     return ok("data", str(folder))
 
 
+def _not_met(line: str, version: str) -> str:
+    """What the line asks for, if this version is not it; empty if it is, or if nothing here can compare them."""
+    try:
+        from packaging.requirements import Requirement
+    except ModuleNotFoundError:
+        return ""
+    wanted = Requirement(line).specifier
+    return "" if wanted.contains(version, prereleases=True) else str(wanted)
+
+
 def _module(line: str) -> str:
     """Name to import for a line of a requirements file."""
-    name = line
-    for end in "[<>=!~; ":
-        name = name.partition(end)[0]
+    name = _NAME.match(line)[0]  # type: ignore[index]
     return _MODULES.get(name, name.replace("-", "_"))
 
 
 def _version(name: str) -> str:
     """Of an installed distribution, by its name or its module's; empty if there is none."""
-    for distribution in {"cv2": ("opencv-python-headless", "opencv-python", "opencv"), "PIL": ("pillow",)}.get(
-        name, ({"yaml": "pyyaml"}.get(name, name),)
-    ):
+    for distribution in _DISTRIBUTIONS.get(name, (name,)):
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
