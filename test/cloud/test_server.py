@@ -87,6 +87,34 @@ def test_it_streams_and_counts_tokens_as_the_api_says(server: LvlmServer) -> Non
     assert usage["prompt_tokens"] > 16
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/load_model"), ("POST", "/reset"), ("GET", "/docs")])
+def test_nothing_but_what_the_bridge_needs_can_be_reached(server: LvlmServer, method: str, path: str) -> None:
+    response = httpx.request(method, server.base_url.removesuffix("/v1") + path, json={"model": "any"}, timeout=60)
+    assert response.status_code == 404
+    assert server.running
+
+
+def test_a_file_of_the_servers_machine_cannot_be_looked_at(server: LvlmServer, tmp_path: Path) -> None:
+    (tmp_path / "private.jpg").write_bytes(GRAY.jpeg)
+    request = chat_request(system="", question="?", jpeg=GRAY.jpeg)
+    for url in (str(tmp_path / "private.jpg"), f"file://{tmp_path}/private.jpg", f"{server.base_url}/models"):
+        request["messages"][1]["content"][0]["image_url"]["url"] = url
+        response = httpx.post(f"{server.base_url}/chat/completions", json=request, timeout=60)
+        assert response.status_code == 400
+        assert "data URL" in response.json()["error"]["message"]
+
+
+def test_other_machines_are_let_in_with_a_key_only(folder: Path) -> None:
+    with pytest.raises(ServerError, match="name a key"):
+        LvlmServer(str(folder), host="0.0.0.0")
+    with LvlmServer(str(folder), host="0.0.0.0", api_key="sk-canary") as server:
+        models = f"{server.base_url}/models"
+        assert httpx.get(models, timeout=60).status_code == 401
+        assert httpx.get(models, headers={"Authorization": "Bearer sk-canar"}, timeout=60).status_code == 401
+        assert httpx.get(models, headers={"Authorization": "Bearer sk-canary"}, timeout=60).status_code == 200
+        assert "sk-canary" not in server.log_tail()
+
+
 def test_a_killed_server_comes_back_on_the_same_port(folder: Path) -> None:
     server = LvlmServer(str(folder))
     try:

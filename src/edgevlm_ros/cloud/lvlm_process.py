@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`transformers serve` as a process that ends with the one that started it.
+"""`transformers serve` behind a guard, as a process that ends with the one that started it.
 
 A server that outlives a killed demo would hold its port and a core, and the next demo would talk to the old model.
 """
@@ -8,6 +8,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
+
+from edgevlm_ros.cloud.guard import Guard
 
 
 def end_with(parent: int) -> None:
@@ -23,8 +27,22 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def guarded(build: Callable[..., Any], key: str) -> Callable[..., Any]:
+    """What builds the server's application, with the guard before it."""
+
+    def build_guarded(*arguments: Any, **named: Any) -> Any:
+        application = build(*arguments, **named)
+        application.add_middleware(Guard, key=key)
+        return application
+
+    return build_guarded
+
+
 if __name__ == "__main__":
     end_with(int(os.environ["EDGEVLM_PARENT"]))
+    from transformers.cli.serving import server
     from transformers.cli.transformers import app
+
+    server.build_server = guarded(server.build_server, os.environ.pop("EDGEVLM_SERVE_KEY", ""))
 
     app()

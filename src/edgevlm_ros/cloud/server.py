@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An LVLM on this machine, for a demo without a cloud: `transformers serve` on a model folder, on loopback.
+"""An LVLM on this machine, for a demo without a cloud: `transformers serve` on a model folder, behind a guard.
+
+It listens on loopback; elsewhere it asks a key of whoever comes. What the guard lets through is in cloud.guard.
 
 It is a real OpenAI-compatible server, so that the bridge's client is the same as for vLLM or OpenAI. It stands for a
 computer elsewhere and must not take the robot's: it runs on one thread and, once it is up, at a low priority. It loads
@@ -9,6 +11,7 @@ the next.
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -26,6 +29,7 @@ import numpy as np
 from edgevlm_ros.assets import AssetError, model_path
 from edgevlm_ros.cloud.jpeg import encode
 from edgevlm_ros.cloud.prompt import chat_request
+from edgevlm_ros.endpoint import EndpointError, is_loopback, load_api_key
 
 DEFAULT_MODEL = "micro_lvlm"
 DEFAULT_PORT = 8765
@@ -41,8 +45,9 @@ class ServerError(RuntimeError):
 class LvlmServer:
     """One server process. model: a bundled model's name, a folder, or a hub id that is in the local cache.
 
-    port: 0 takes a free one, which a restart keeps. log: a file that what the server writes is added to; None for one
-    that goes with this object. A context manager: started and ready inside, stopped outside.
+    port: 0 takes a free one, which a restart keeps. host: the address to listen on; one that other machines reach needs
+    an api_key, and its http is as open as the network is. log: a file that what the server writes is added to; None for
+    one that goes with this object. A context manager: started and ready inside, stopped outside.
     """
 
     def __init__(
@@ -50,21 +55,34 @@ class LvlmServer:
         model: str = DEFAULT_MODEL,
         *,
         port: int = 0,
+        host: str = "127.0.0.1",
+        api_key: str = "",
         device: str = "cpu",
         threads: int = 1,
         log: Path | None = None,
     ) -> None:
+        if not is_loopback(host) and not api_key:
+            raise ServerError(
+                f"host = {host!r} lets other machines in: name a key, with --api-key-env or --api-key-file"
+            )
         self._model = model_path(model)
+        self._host, self._key = host, api_key
         self._device = device
         self._threads = threads
         self._scratch = tempfile.TemporaryDirectory(prefix="edgevlm-lvlm-")
         self._log = log or Path(self._scratch.name) / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port(port)
+        self.port = _free_port(host, port)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self._address}/v1"
+
+    @property
+    def _address(self) -> str:
+        """As this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -80,7 +98,7 @@ class LvlmServer:
             return
         folder = Path(self._model)
         name = folder.name if folder.is_dir() else self._model  # the name in replies: no paths of this machine
-        arguments = [name, "--device", self._device, "--host", "127.0.0.1", "--port", str(self.port)]
+        arguments = [name, "--device", self._device, "--host", self._host, "--port", str(self.port)]
         if self._device == "cpu":
             arguments += ["--dtype", "float32"]  # half precision is emulated on most CPUs
         with self._log.open("ab") as log:
@@ -97,7 +115,8 @@ class LvlmServer:
     def wait_ready(self, timeout: float = 180.0) -> float:
         """Wait until it has answered a question about an image; returns the seconds it took. Raises ServerError."""
         began = time.monotonic()
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=timeout, trust_env=False) as http:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        with httpx.Client(base_url=self._address, headers=headers, timeout=timeout, trust_env=False) as http:
             while not self._healthy(http):
                 if not self.running:
                     raise ServerError(f"the LVLM server ended while it started:\n{self.log_tail()}")
@@ -148,6 +167,7 @@ class LvlmServer:
         threads = str(self._threads)
         ours = {
             "EDGEVLM_PARENT": str(os.getpid()),
+            "EDGEVLM_SERVE_KEY": self._key,
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
@@ -194,26 +214,31 @@ class LvlmServer:
                 raise
 
 
-def _free_port(port: int) -> int:
+def _free_port(host: str, port: int) -> int:
     """The port itself if it is free, or any free one for 0."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ServerError(f"host = {host!r}, port = {port}: cannot listen there ({error.strerror})") from error
             raise ServerError(f"port {port} is taken ({error.strerror}): give another one, or 0 for any") from error
         return int(probe.getsockname()[1])
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """`edgevlm serve`."""
-    parser = subparsers.add_parser("serve", help="serve a vision-language model with the OpenAI API, on loopback")
+    parser = subparsers.add_parser("serve", help="serve a vision-language model with the OpenAI API")
     _add_arguments(parser)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model, folder or hub id (%(default)s)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1; 0: any (%(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0: any (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a key (%(default)s)")
+    parser.add_argument("--api-key-env", default="", metavar="NAME", help="environment variable that holds the key")
+    parser.add_argument("--api-key-file", default="", metavar="FILE", help="file that holds the key")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.set_defaults(run=serve)
@@ -226,7 +251,14 @@ def serve(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, lambda number, frame: stopped.set())
     server = None
     try:
-        server = LvlmServer(arguments.model, port=arguments.port, device=arguments.device, threads=arguments.threads)
+        server = LvlmServer(
+            arguments.model,
+            port=arguments.port,
+            host=arguments.host,
+            api_key=load_api_key(arguments.api_key_env, arguments.api_key_file),
+            device=arguments.device,
+            threads=arguments.threads,
+        )
         server.start()
         seconds = server.wait_ready()
         print(
@@ -235,7 +267,7 @@ def serve(arguments: argparse.Namespace) -> int:
         while not stopped.wait(0.5):
             if not server.running:
                 raise ServerError(f"the LVLM server has ended:\n{server.log_tail()}")
-    except (AssetError, ServerError) as error:
+    except (AssetError, EndpointError, ServerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
