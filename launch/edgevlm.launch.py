@@ -1,77 +1,92 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The robot: the edge node and the cloud bridge on one camera, and RViz if asked for."""
+"""The robot: the edge node and the cloud bridge on one camera or several, and RViz if asked for.
+
+An argument that is not given leaves its parameter to params_file; two launches in two namespaces are two robots.
+"""
+
+from typing import List  # noqa: UP035 (what launch_ros compares with)
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.launch_context import LaunchContext
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-ARGUMENTS = {
+from edgevlm_ros.assets import bundled, settings_files, share_dir
+from edgevlm_ros.launch_arguments import robot, rviz_namespaces
+
+TRUTH = ["true", "false"]
+NOT_GIVEN_OR_TRUTH = ["", *TRUTH]
+MODELS = ", ".join([*bundled("models"), *settings_files("models")])
+
+# name: default, description, choices. Empty stands for "not given".
+ARGUMENTS: dict = {
     "namespace": ("", "Namespace of the nodes and of their topics."),
-    "params_file": (
-        PathJoinSubstitution([FindPackageShare("edgevlm_ros"), "config", "edgevlm.yaml"]),
-        "Parameters of the nodes; the arguments below come on top.",
-    ),
-    "use_sim_time": ("false", "Take the time from /clock."),
-    "autostart": ("true", "Configure and activate the nodes at start."),
-    "log_level": ("info", "debug, info, warn, error or fatal."),
-    "image_topic": ("image", "The camera's image topic, without /compressed."),
-    "image_transport": ("raw", "raw or compressed."),
-    "question": ("Where is the person?", "What is asked of every frame."),
-    "model": ("micro_svlm", "The edge model: a bundled one, a folder or a hub id."),
-    "focus_mode": ("crop", "none, or some of attention, prune, crop, overlay, text, joined by +."),
-    "cloud_url": ("http://127.0.0.1:8765/v1", "An OpenAI-compatible server; `edgevlm serve` starts the bundled one."),
-    "cloud_model": ("", "Name of the model at that server; empty for the first it lists."),
+    "cameras": ("", "Names of several cameras of one edge node, separated by commas: namespaces of their topics."),
+    "params_file": (str(share_dir() / "config" / "edgevlm.yaml"), "Parameters of the nodes; other arguments win."),
+    "use_sim_time": ("", "Take the time from /clock.", NOT_GIVEN_OR_TRUTH),
+    "autostart": ("", "Configure and activate the nodes at start.", NOT_GIVEN_OR_TRUTH),
+    "log_level": ("info", "What the nodes say.", ["debug", "info", "warn", "error", "fatal"]),
+    "use_respawn": ("false", "Start a node again 2 s after it has ended.", TRUTH),
+    "image_topic": ("", "The camera's image topic, without /compressed; with cameras, relative to each."),
+    "image_transport": ("", "Which of the camera's topics to take.", ["", "raw", "compressed"]),
+    "question": ("", "What is asked of every frame."),
+    "edge_model": ("", f"The model on the robot: one of {MODELS}; a folder in Hugging Face layout; or a hub id."),
+    "edge_quantization": ("", "Weights of its language model, by bitsandbytes.", ["", "none", "nf4", "int8"]),
+    "focus_mode": ("", "none, or some of attention, prune, crop, overlay, text, joined by +."),
+    "cloud_url": ("", f"An OpenAI-compatible server's URL, or one of {', '.join(settings_files('clouds'))}."),
+    "cloud_model": ("", "Name of the model at that server."),
     "cloud_key_env": ("", "Environment variable that holds the server's key."),
-    "use_rviz": ("false", "Show camera, overlay and focus map in RViz."),
+    "use_rviz": ("false", "Show camera, overlay and focus map in RViz.", TRUTH),
+    "rviz_config": (str(share_dir() / "rviz" / "edgevlm.rviz"), "What RViz shows."),
 }
 
 
-def generate_launch_description() -> LaunchDescription:
-    value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-
-    def text(name: str) -> ParameterValue:
-        return ParameterValue(value[name], value_type=str)
-
-    shared = {
-        "use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool),
-        "autostart": ParameterValue(value["autostart"], value_type=bool),
-        "image_transport": text("image_transport"),
-    }
-    own = {
-        "edge_node": {"question": text("question"), "model": text("model"), "focus.mode": text("focus_mode")},
-        "cloud_bridge_node": {
-            "base_url": text("cloud_url"),
-            "model": text("cloud_model"),
-            "api_key_env": text("cloud_key_env"),
-        },
-    }
-    nodes = [
+def nodes(context: LaunchContext) -> list[Node]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    respawn = given["use_respawn"] == "true"
+    starts = robot(given)
+    return [
         Node(
             package="edgevlm_ros",
-            executable=name,
-            name=name,
-            namespace=value["namespace"],
-            parameters=[value["params_file"], shared, parameters],
-            remappings=[("image", value["image_topic"])],
-            arguments=["--ros-args", "--log-level", value["log_level"]],
+            executable=start.node,
+            name=start.node,
+            namespace=start.namespace,
+            parameters=[*map(str, start.files), *typed(start.parameters)],
+            remappings=start.remappings,
+            ros_arguments=["--log-level", given["log_level"]],
+            respawn=respawn,
+            respawn_delay=2.0,
             output="screen",
         )
-        for name, parameters in own.items()
+        for start in starts
+    ] + [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=space,
+            arguments=["-d", given["rviz_config"]],
+            parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
+            remappings=starts[-1].remappings,
+        )
+        for space in rviz_namespaces(starts)
+        if given["use_rviz"] == "true"
     ]
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=value["namespace"],
-        arguments=["-d", PathJoinSubstitution([FindPackageShare("edgevlm_ros"), "rviz", "edgevlm.rviz"])],
-        remappings=[("image", value["image_topic"])],
-        condition=IfCondition(value["use_rviz"]),
-    )
+
+
+def typed(parameters: dict) -> list[dict[str, ParameterValue]]:
+    """Values as they are: launch would read a question as YAML."""
+    kinds = {bool: bool, str: str, list: List[str]}  # noqa: UP006
+    values = {name: ParameterValue(value, value_type=kinds[type(value)]) for name, value in parameters.items()}
+    return [values] if values else []
+
+
+def generate_launch_description() -> LaunchDescription:
     declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
+        DeclareLaunchArgument(
+            name, default_value=default, description=description, choices=choices[0] if choices else None
+        )
+        for name, (default, description, *choices) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, *nodes, rviz])
+    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])

@@ -1,65 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag instead of a robot: the player and the embedded cloud server beside what edgevlm.launch.py starts."""
+"""A bag instead of a robot: the player and the bundled cloud's server beside what edgevlm.launch.py starts.
+
+It takes that file's arguments too.
+"""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction
-from launch.conditions import IfCondition
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+)
 from launch.launch_context import LaunchContext
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage
 
-from edgevlm_ros.assets import bag_path
-from edgevlm_ros.bags import BagReader
+from edgevlm_ros.assets import bag_path, share_dir
 
-ARGUMENTS = {
+TRUTH = ["true", "false"]
+
+# name: default, description, choices
+ARGUMENTS: dict = {
     "bag": ("demo", "A rosbag2 folder, or the name of a bundled bag."),
     "rate": ("1.0", "Speed of playing."),
-    "loop": ("false", "Begin again at the end."),
-    "question": ("", "What is asked of every frame; empty leaves it to the bag's own questions."),
-    "use_server": ("true", "Start the bundled cloud model's server; false if cloud_url names another one."),
-    "cloud_url": ("http://127.0.0.1:8765/v1", "An OpenAI-compatible server."),
+    "loop": ("false", "Begin again at the end.", TRUTH),
+    "use_server": ("", "Start the bundled cloud's server; if not given, unless cloud_url is.", ["", *TRUTH]),
+    "use_sim_time": ("true", "Take the time from /clock, which the bag gives.", ["", *TRUTH]),
+    "image_topic": ("", "The bag's image topic, without /compressed; if not given, its first one."),
+    "cloud_url": ("", "An OpenAI-compatible server's URL, or a name; if not given, the bundled one's."),
 }
 
 
-def robot(context: LaunchContext) -> list[IncludeLaunchDescription]:
-    """The nodes of edgevlm.launch.py on the camera that the bag has."""
+def camera(context: LaunchContext) -> list[Action]:
+    """The camera that the bag has, if none is named."""
+    if LaunchConfiguration("image_topic").perform(context):
+        return []
+    from edgevlm_ros.bags import BagReader
+
     with BagReader(bag_path(LaunchConfiguration("bag").perform(context))) as bag:
-        images = bag.image_topic()
-    compressed = images.type.endswith("CompressedImage")
-    arguments = {
-        "use_sim_time": "true",
-        "image_topic": images.name.removesuffix("/compressed"),
-        "image_transport": "compressed" if compressed else "raw",
-        "question": LaunchConfiguration("question"),
-        "cloud_url": LaunchConfiguration("cloud_url"),
-    }
-    path = PathJoinSubstitution([FindPackageShare("edgevlm_ros"), "launch", "edgevlm.launch.py"])
-    return [IncludeLaunchDescription(path, launch_arguments=arguments.items())]
+        topic = bag.image_topic()
+    transport = "compressed" if topic.type.endswith("CompressedImage") else "raw"
+    return [
+        SetLaunchConfiguration("image_topic", topic.name.removesuffix("/compressed")),
+        SetLaunchConfiguration("image_transport", transport),
+    ]
+
+
+def server(context: LaunchContext) -> list[Action]:
+    wanted, url = (LaunchConfiguration(name).perform(context) for name in ("use_server", "cloud_url"))
+    command = [ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve", "--port", "8765"]
+    needed = wanted == "true" or (not wanted and url in ("", "bundled"))
+    return [ExecuteProcess(cmd=command, output="screen")] if needed else []
 
 
 def generate_launch_description() -> LaunchDescription:
+    declared = [
+        DeclareLaunchArgument(
+            name, default_value=default, description=description, choices=choices[0] if choices else None
+        )
+        for name, (default, description, *choices) in ARGUMENTS.items()
+    ]
+    kinds = {"bag": str, "rate": float, "loop": bool}
     player = Node(
         package="edgevlm_ros",
         executable="bag_player_node",
+        name="bag_player_node",
         parameters=[
-            {
-                "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
-                "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                "wait_for_subscribers": 2,  # the edge node and the bridge
-            }
+            {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in kinds.items()},
+            {"wait_for_subscribers": 2},  # the edge node and the bridge
         ],
         output="screen",
     )
-    server = ExecuteProcess(
-        cmd=[ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve", "--port", "8765"],
-        output="screen",
-        condition=IfCondition(LaunchConfiguration("use_server")),
+    robot = IncludeLaunchDescription(str(share_dir() / "launch" / "edgevlm.launch.py"))
+    return LaunchDescription(
+        [*declared, OpaqueFunction(function=camera), OpaqueFunction(function=server), robot, player]
     )
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, server, OpaqueFunction(function=robot), player])

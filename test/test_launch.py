@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, where ROS 2's launch is installed."""
 
+from __future__ import annotations
+
 import importlib.util
-import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("launch_ros", reason="ROS 2's launch and launch_ros are not installed here")
 
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch_ros.actions import Node
+from launch_ros.utilities import evaluate_parameters
+
+from edgevlm_ros import launch_arguments
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
-EXECUTABLES = re.findall(r'"(\w+) = edgevlm_ros', (ROOT / "setup.py").read_text())
 
 
 def load(path: Path) -> ModuleType:
@@ -28,19 +33,92 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def entities(path: Path, kind: type) -> list[Any]:
-    return [entity for entity in load(path).generate_launch_description().entities if isinstance(entity, kind)]
+def declared(path: Path) -> dict[str, DeclareLaunchArgument]:
+    entities = load(path).generate_launch_description().entities
+    return {entity.name: entity for entity in entities if isinstance(entity, DeclareLaunchArgument)}
+
+
+def context(path: Path, **given: str) -> LaunchContext:
+    """As launch has it when the declared arguments have been visited."""
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    for argument in declared(path).values():
+        argument.execute(context)
+    return context
+
+
+def robot_nodes(**given: str) -> tuple[LaunchContext, list[Node]]:
+    path = ROOT / "launch" / "edgevlm.launch.py"
+    there = context(path, **given)
+    return there, load(path).nodes(there)
+
+
+def parameters(context: LaunchContext, node: Node) -> dict[str, Any]:
+    """What the arguments set, as the node will read it."""
+    sets = evaluate_parameters(context, node._Node__parameters)  # type: ignore[attr-defined]
+    return {name: value for some in sets if isinstance(some, dict) for name, value in some.items()}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_argument_has_a_default_and_a_description(path: Path) -> None:
-    arguments = entities(path, DeclareLaunchArgument)
+    arguments = declared(path)
     assert arguments
-    assert all(argument.default_value is not None and argument.description for argument in arguments)
+    assert all(argument.default_value is not None and argument.description for argument in arguments.values())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_nodes_are_executables_of_the_package(path: Path) -> None:
-    for node in entities(path, Node):
-        if node.node_package == "edgevlm_ros":
-            assert node.node_executable in EXECUTABLES
+def test_the_replay_passes_on_what_the_robot_takes() -> None:
+    entities = load(ROOT / "launch" / "replay.launch.py").generate_launch_description().entities
+    (include,) = (entity for entity in entities if isinstance(entity, IncludeLaunchDescription))
+    included = include.launch_description_source.try_get_launch_description_without_context()
+    names = {entity.name for entity in included.entities if isinstance(entity, DeclareLaunchArgument)}
+    assert names == set(declared(ROOT / "launch" / "edgevlm.launch.py"))
+    assert not include.launch_arguments  # so that all of them come from the command line
+
+
+def test_only_what_is_given_comes_over_the_parameter_file() -> None:
+    there, (edge, bridge) = robot_nodes()
+    assert parameters(there, edge) == parameters(there, bridge) == {}
+
+
+@pytest.mark.parametrize("question", ["12", "yes", "is: [it] {safe}?", "C:\\x 'y' \"z\""])
+def test_a_question_stays_the_text_it_is(question: str) -> None:
+    there, (edge, _) = robot_nodes(question=question)
+    assert parameters(there, edge) == {"question": question}
+    assert yaml.safe_load(yaml.dump(parameters(there, edge))) == {"question": question}
+
+
+def test_cameras_are_texts_whatever_their_names_mean_in_yaml() -> None:
+    there, (edge, on, off) = robot_nodes(cameras="on,off", use_sim_time="true")
+    values = parameters(there, edge)
+    assert list(values["cameras"]) == ["on", "off"]
+    assert values["use_sim_time"] is True
+    assert [node.node_executable for node in (edge, on, off)] == ["edge_node"] + 2 * ["cloud_bridge_node"]
+
+
+def test_rviz_comes_for_each_camera_if_asked_for() -> None:
+    _, nodes = robot_nodes(cameras="front,rear", use_rviz="true")
+    assert [node.node_package for node in nodes] == 3 * ["edgevlm_ros"] + 2 * ["rviz2"]
+
+
+def test_a_bad_argument_ends_the_launch_with_what_to_do() -> None:
+    with pytest.raises(launch_arguments.LaunchArgumentError, match="did you mean openai"):
+        robot_nodes(cloud_url="open-ai")
+    with pytest.raises(RuntimeError, match="raw"):
+        robot_nodes(image_transport="theora")
+
+
+@pytest.mark.parametrize(
+    ("given", "started"), [({}, 1), ({"cloud_url": "https://host/v1"}, 0), ({"use_server": "false"}, 0)]
+)
+def test_the_replay_starts_the_bundled_cloud_unless_another_is_named(given: dict[str, str], started: int) -> None:
+    path = ROOT / "launch" / "replay.launch.py"
+    assert len(load(path).server(context(path, **given))) == started
+
+
+def test_the_replay_finds_the_camera_of_the_bag() -> None:
+    path = ROOT / "launch" / "replay.launch.py"
+    there = context(path)
+    for action in load(path).camera(there):
+        action.execute(there)
+    assert there.launch_configurations["image_topic"].startswith("/")
+    assert there.launch_configurations["image_transport"] in ("raw", "compressed")

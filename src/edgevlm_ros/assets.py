@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgevlm_ros.nearest import nearest
+
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -46,11 +48,32 @@ def model_path(name: str) -> str:
         return str(folder)
     if _HUB_ID.fullmatch(name) and not folder.exists():
         return name
-    fault = "the folder has no config.json" if name and folder.is_dir() else "no such folder"
-    raise AssetError(
-        f"model {name!r}: {fault}. Give a bundled model ({', '.join(bundled('models')) or 'none here'}), "
-        "a folder of a transformers model, or a hub id like 'Qwen/Qwen2.5-VL-3B-Instruct'"
+    raise AssetError(f"model {name!r}: {_fault(name, folder)}. Give {_models_there()}")
+
+
+def _fault(name: str, folder: Path) -> str:
+    if name in settings_files("models"):
+        return (
+            f"that is the parameter file config/models/{name}.yaml; start with edge_model:={name}, or copy its "
+            "parameters into your own file"
+        )
+    if name and folder.is_dir():
+        return "the folder has no config.json"
+    close = nearest(name, [*bundled("models"), *settings_files("models")], most=2)
+    return f"no such folder; did you mean {' or '.join(close)}?" if close else "no such folder"
+
+
+def _models_there() -> str:
+    own, named = ", ".join(bundled("models")) or "none here", ", ".join(settings_files("models"))
+    return (
+        f"a bundled model ({own}), a folder of a transformers model, or a hub id like 'Qwen/Qwen2.5-VL-3B-Instruct'"
+        f"{f'; edge_model of the launch files also takes {named}' if named else ''}"
     )
+
+
+def settings_files(kind: str) -> dict[str, Path]:
+    """Parameter files for one use by name, kind being "models" or "clouds": those of share_dir()/config/kind."""
+    return {path.stem: path for path in sorted((share_dir() / "config" / kind).glob("*.yaml"))}
 
 
 def bag_path(name: str) -> Path:

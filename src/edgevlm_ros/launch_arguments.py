@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the launch files' arguments mean for each node: plain text in, parameters and remappings out.
+
+An argument that is not given is empty and says nothing, so that the parameter file stands. Launch files run in ROS's
+own Python, which may have none of the nodes' libraries: the standard library is enough here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevlm_ros.assets import settings_files
+from edgevlm_ros.nearest import nearest
+
+Value = bool | str | list[str]
+
+EDGE, BRIDGE = "edge_node", "cloud_bridge_node"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a part between two slashes (design.ros2.org, topic names)
+_TRUTH = {"true": True, "false": False}
+_TRUTHS = ("use_sim_time", "autostart")
+
+
+class LaunchArgumentError(ValueError):
+    """An argument that cannot be followed; the message names it, its value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One node to start. files: parameter files, the later wins. parameters: over the files. remappings: from, to."""
+
+    node: str
+    namespace: str
+    files: tuple[Path, ...]
+    parameters: Mapping[str, Value]
+    remappings: tuple[tuple[str, str], ...]
+
+
+def robot(given: Mapping[str, str]) -> list[Start]:
+    """The edge node and the bridge of each camera. given: arguments by name, empty where not given.
+
+    Raises LaunchArgumentError.
+    """
+    top, names = namespace(given["namespace"]), cameras(given["cameras"])
+    topic, transport = image_topic(given["image_topic"], given["image_transport"])
+    if names and topic.startswith("/"):
+        raise LaunchArgumentError(
+            f"image_topic = {topic!r} with cameras: give it relative to each camera's namespace, "
+            f"such as {topic.rsplit('/', 1)[-1]!r} for {_below(top, names[0])}/{topic.rsplit('/', 1)[-1]}"
+        )
+    shared: dict[str, Value] = {name: _truth(name, given[name]) for name in _TRUTHS if given[name]}
+    shared |= _given(image_transport=transport)
+    files = _params_file(given["params_file"])
+    own, edge = _edge(given, names)
+    remappings = tuple(pair for name in names or [""] for pair in _remapping(name, topic))
+    starts = [Start(EDGE, top, (*files, *own), {**shared, **edge}, remappings)]
+    own, bridge = _bridge(given)
+    for name in names or [""]:
+        remappings = tuple(_remapping("", topic))
+        starts.append(Start(BRIDGE, _below(top, name), (*files, *own), {**shared, **bridge}, remappings))
+    return starts
+
+
+def _edge(given: Mapping[str, str], names: list[str]) -> tuple[list[Path], dict[str, Value]]:
+    """A file of config/models and the parameters of the edge node alone."""
+    model, file = _text_or_file("models", given["edge_model"])
+    parameters = _given(model=model, quantization=given["edge_quantization"], question=given["question"])
+    parameters |= {"focus.mode": given["focus_mode"]} if given["focus_mode"] else {}
+    return file, {**parameters, **({"cameras": names} if names else {})}
+
+
+def _bridge(given: Mapping[str, str]) -> tuple[list[Path], dict[str, Value]]:
+    """A file of config/clouds and the parameters of a bridge alone."""
+    url, file = _text_or_file("clouds", given["cloud_url"])
+    if url and "://" not in url:
+        close = nearest(url, settings_files("clouds"))  # the text is not repeated: it may be a key in the wrong place
+        raise LaunchArgumentError(
+            f"cloud_url is neither a URL such as https://my-server/v1 nor one of {', '.join(settings_files('clouds'))}"
+            f"{f'; did you mean {close[0]}?' if close else ''}"
+        )
+    return file, _given(base_url=url, model=given["cloud_model"], api_key_env=given["cloud_key_env"])
+
+
+def namespace(text: str) -> str:
+    """An absolute namespace: a slash too many is left out. Raises LaunchArgumentError for what cannot be one."""
+    return "/" + "/".join(_parts("namespace", text))
+
+
+def cameras(text: str) -> list[str]:
+    """Names separated by commas; empty for one camera without a name. Raises LaunchArgumentError."""
+    names = [name for word in text.split(",") if (name := "/".join(_parts("cameras", word)))]
+    if doubles := {name for name in names if names.count(name) > 1}:
+        raise LaunchArgumentError(f"cameras = {text!r}: {', '.join(sorted(doubles))} is there more than once")
+    return names
+
+
+def image_topic(text: str, transport: str) -> tuple[str, str]:
+    """The topic without /compressed, and the transport, which that ending gives too. Raises LaunchArgumentError."""
+    compressed = text.endswith("/compressed")
+    if compressed and transport == "raw":
+        raise LaunchArgumentError(f"image_topic = {text!r} with image_transport = 'raw': leave one of them out")
+    parts = _parts("image_topic", text.removesuffix("/compressed"))
+    return ("/" if text.startswith("/") else "") + "/".join(parts), "compressed" if compressed else transport
+
+
+def rviz_namespaces(starts: list[Start]) -> list[str]:
+    """Where RViz is started: once for each camera, for its configuration names topics relative to the camera."""
+    return [start.namespace for start in starts if start.node == BRIDGE]
+
+
+def _parts(argument: str, text: str) -> list[str]:
+    parts = [part for part in text.strip().split("/") if part]
+    if bad := [part for part in parts if not _NAME.fullmatch(part)]:
+        raise LaunchArgumentError(
+            f"{argument} = {text!r}: {bad[0]!r} is no name; it takes letters, digits and _, and begins with no digit"
+        )
+    return parts
+
+
+def _below(top: str, name: str) -> str:
+    return f"{top.rstrip('/')}/{name}" if name else top
+
+
+def _remapping(camera: str, topic: str) -> list[tuple[str, str]]:
+    prefix = f"{camera}/" if camera else ""
+    return [(f"{prefix}image", f"{prefix}{topic}")] if topic not in ("", "image") else []
+
+
+def _truth(argument: str, text: str) -> bool:
+    if text.lower() not in _TRUTH:
+        raise LaunchArgumentError(f"{argument} = {text!r}: it takes true or false")
+    return _TRUTH[text.lower()]
+
+
+def _given(**parameters: str) -> dict[str, Value]:
+    return {name: text for name, text in parameters.items() if text}
+
+
+def _params_file(text: str) -> list[Path]:
+    file = Path(text).expanduser()
+    if text and not file.is_file():  # launch would warn and go on without it
+        raise LaunchArgumentError(f"params_file = {text!r}: there is no such file")
+    return [file] if text else []
+
+
+def _text_or_file(kind: str, text: str) -> tuple[str, list[Path]]:
+    """The parameter file of that name if there is one, else the text itself."""
+    file = settings_files(kind).get(text)
+    return ("", [file]) if file else (text, [])

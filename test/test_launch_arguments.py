@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the launch files' arguments become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgevlm_ros.launch_arguments import (
+    BRIDGE,
+    EDGE,
+    LaunchArgumentError,
+    cameras,
+    image_topic,
+    namespace,
+    robot,
+    rviz_namespaces,
+)
+
+NAMES = (
+    "namespace", "cameras", "params_file", "use_sim_time", "autostart", "image_topic", "image_transport", "question",
+    "edge_model", "edge_quantization", "focus_mode", "cloud_url", "cloud_model", "cloud_key_env",
+)  # fmt: skip
+
+
+def arguments(**some: str) -> dict[str, str]:
+    return {**dict.fromkeys(NAMES, ""), **some}
+
+
+def test_arguments_that_are_not_given_set_nothing() -> None:
+    for start in robot(arguments()):
+        assert start.parameters == {}
+        assert start.remappings == ()
+        assert start.files == ()
+        assert start.namespace == "/"
+
+
+def test_each_argument_reaches_its_node() -> None:
+    edge, bridge = robot(
+        arguments(
+            use_sim_time="true",
+            autostart="false",
+            image_transport="raw",
+            question="12",
+            edge_model="org/name",
+            edge_quantization="nf4",
+            focus_mode="crop+text",
+            cloud_url="https://host/v1",
+            cloud_model="big",
+            cloud_key_env="KEY",
+        )
+    )
+    shared = {"use_sim_time": True, "autostart": False, "image_transport": "raw"}
+    assert (edge.node, bridge.node) == (EDGE, BRIDGE)
+    own = {"model": "org/name", "quantization": "nf4", "question": "12", "focus.mode": "crop+text"}
+    assert edge.parameters == {**shared, **own}
+    assert bridge.parameters == {**shared, "base_url": "https://host/v1", "model": "big", "api_key_env": "KEY"}
+
+
+def test_a_named_file_comes_after_the_parameter_file_and_before_the_arguments(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.touch()
+    given_files = arguments(params_file=str(own), edge_model="qwen2.5-vl-3b", cloud_url="openai", cloud_model="gpt-4o")
+    edge, bridge = robot(given_files)
+    assert [file.name for file in edge.files] == ["own.yaml", "qwen2.5-vl-3b.yaml"]
+    assert [file.name for file in bridge.files] == ["own.yaml", "openai.yaml"]
+    assert edge.parameters == {}
+    assert bridge.parameters == {"model": "gpt-4o"}
+
+
+def test_several_cameras_are_one_edge_node_and_a_bridge_each() -> None:
+    edge, front, rear = robot(arguments(namespace="robot", cameras="front, rear", image_topic="image_raw"))
+    assert edge.namespace == "/robot"
+    assert edge.parameters == {"cameras": ["front", "rear"]}
+    assert edge.remappings == (("front/image", "front/image_raw"), ("rear/image", "rear/image_raw"))
+    assert [bridge.namespace for bridge in (front, rear)] == ["/robot/front", "/robot/rear"]
+    assert front.remappings == rear.remappings == (("image", "image_raw"),)
+    assert rviz_namespaces([edge, front, rear]) == ["/robot/front", "/robot/rear"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("", "/"), ("/", "/"), ("front", "/front"), ("//front/", "/front"), ("front/", "/front"), ("a//b/", "/a/b")],
+)
+def test_a_slash_too_many_is_left_out_of_a_namespace(text: str, meant: str) -> None:
+    assert namespace(text) == meant
+
+
+@given(st.text(max_size=20))
+def test_a_namespace_is_valid_for_ros_or_refused(text: str) -> None:
+    validate = pytest.importorskip("rclpy.validate_namespace").validate_namespace
+    try:
+        assert validate(namespace(text))
+    except LaunchArgumentError as error:
+        assert str(error).startswith("namespace = ")
+
+
+@pytest.mark.parametrize(
+    ("text", "transport", "meant"),
+    [
+        ("camera/image_raw", "", ("camera/image_raw", "")),
+        ("/camera//image_raw/", "raw", ("/camera/image_raw", "raw")),
+        ("/camera/image_raw/compressed", "", ("/camera/image_raw", "compressed")),
+    ],
+)
+def test_an_image_topic_tells_its_transport(text: str, transport: str, meant: tuple[str, str]) -> None:
+    assert image_topic(text, transport) == meant
+
+
+def test_one_camera_needs_no_name() -> None:
+    assert cameras("") == cameras(" , ") == []
+
+
+@pytest.mark.parametrize(
+    ("some", "told"),
+    [
+        ({"namespace": "front left"}, "namespace = 'front left': 'front left' is no name"),
+        ({"namespace": "2nd"}, "begins with no digit"),
+        ({"cameras": "front,front"}, "front is there more than once"),
+        ({"cameras": "front,re-ar"}, "'re-ar' is no name"),
+        ({"cameras": "front", "image_topic": "/cam/image_raw"}, "such as 'image_raw' for /front/image_raw"),
+        ({"image_topic": "/a/compressed", "image_transport": "raw"}, "leave one of them out"),
+        ({"cloud_url": "opnai"}, "neither a URL .* did you mean openai"),
+        ({"cloud_url": "my-server/v1"}, "neither a URL"),
+        ({"params_file": "/no/such.yaml"}, "there is no such file"),
+        ({"autostart": "maybe"}, "autostart = 'maybe': it takes true or false"),
+    ],
+)
+def test_what_cannot_be_followed_is_told(some: dict[str, str], told: str) -> None:
+    with pytest.raises(LaunchArgumentError, match=told):
+        robot(arguments(**some))
