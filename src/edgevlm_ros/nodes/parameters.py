@@ -5,7 +5,6 @@ ROS itself takes any key of a parameter file and says nothing of those that no n
 start, and a file that names another node shows in the log.
 """
 
-import reprlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,8 +172,9 @@ class Parameters:
             name = node.get_fully_qualified_name()
             return f"all parameters have their defaults: no parameter file or option sets one of {name}"
         changed = [name for name in given if self._values[name] != self._table[name].check(self._table[name].default)]
-        values = ", ".join(f"{name} = {reprlib.repr(self._values[name])}" for name in changed) or "none"
-        return f"{len(given)} of {len(self._table)} parameters are set from outside; not the default: {values}"
+        # names only: a value may be a key that stands in the wrong place
+        others = f"not the default: {', '.join(changed)}" if changed else "all are the defaults"
+        return f"{len(given)} of {len(self._table)} parameters are set from outside; {others}"
 
     def _on_set(self, changes: list[RosParameter]) -> SetParametersResult:
         taken: dict[str, Any] = {}
