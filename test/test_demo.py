@@ -225,7 +225,7 @@ def test_what_cannot_be_is_said_in_one_line(
     ("setting", "message"),
     [
         ("edge_node.focus.mode=telepathy", "focus mode 'telepathy': 'telepathy' is none of attention, prune, crop"),
-        ("edge_node.no.such=1", "edge_node has no parameter no.such"),
+        ("edge_node.focus.mod=none", "edge_node has no parameter 'focus.mod' (did you mean 'focus.mode'?)"),
     ],
 )
 def test_a_parameter_that_cannot_be_ends_it_at_once(

@@ -22,7 +22,6 @@ from edgevlm_ros.assets import share_dir
 from edgevlm_ros.bags import Topic
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.nodes.observer import Observer
-from edgevlm_ros.nodes.run import BAD_START
 from edgevlm_ros.processes import ProcessError, Processes, last_words, module_command
 
 EDGE, BRIDGE, RECORDER, PLAYER = "edge_node", "cloud_bridge_node", "recorder_node", "bag_player_node"
@@ -117,14 +116,7 @@ class Graph:
         self._wait(lambda: self.observer.count_subscribers("answer") >= listeners, "the recorder does not listen")
         if self._server is not None:
             self._server.wait_ready(_READY_S)
-        parameters = {node: self.observer.parameters(node) for node in self._nodes}
-        for node, settings in ((node, self._settings.get(node, {})) for node in self._nodes):
-            if settings and not parameters[node]:
-                raise GraphError(f"{node} does not say which parameters it has; logs in {self.out / 'logs'}")
-            if unknown := [name for name in settings if name not in parameters[node]]:
-                there = ", ".join(sorted(parameters[node]))
-                raise GraphError(f"{node} has no parameter {', '.join(unknown)}; it has {there}", BAD_START)
-        return parameters
+        return {node: self.observer.parameters(node) for node in self._nodes}
 
     def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:
         end = time.monotonic() + _READY_S
