@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,15 +114,34 @@ def test_a_context_of_unknown_size_or_of_the_future_has_no_regions_here() -> Non
 @pytest.mark.parametrize("method", CARRY_MODES)
 def test_without_what_a_method_needs_regions_stay_as_trusted_as_they_were(method: str) -> None:
     keyframe, now = glimpse(0, START), glimpse(STEP, scene(260, 150)[0])
-    unlike = glimpse(STEP, START[:240], np.ones((5, 6, 8), np.float32))
+    unlike = glimpse(STEP, START, np.ones((5, 6, 8), np.float32))
     for tracks in (
         advance(begin(context(BOX), None), keyframe, now, method),
-        advance(begin(context(BOX), keyframe), keyframe, unlike, method),
         advance(begin(context(BOX), keyframe), None, unlike, method),
+        advance(begin(context(BOX), keyframe), glimpse(0, START[:240]), unlike, method),
     ):
         assert (tracks.boxes == tracks.origins).all()
         assert tracks.quality.tolist() == [1.0]
         assert tracks.stamp == STEP
+
+
+@pytest.mark.parametrize("method", ["flow", "features"])
+def test_on_a_frame_of_another_shape_nothing_is_trusted_until_the_keyframes_shape_is_back(method: str) -> None:
+    turned = np.ascontiguousarray(np.rot90(START))
+    tracks = carried([START, START, turned, START[:1, :1], turned], method)
+    assert tracks.quality.tolist() == [0.0]
+    assert regions(tracks, tracks.stamp, WIDTH, HEIGHT, RULE) == ()
+    tracks = carried([START, turned, START, START], method)
+    assert overlap(tracks, BOX) > 0.9
+    assert tracks.quality[0] > 0.8
+
+
+@pytest.mark.parametrize("method", ["flow", "features"])
+def test_a_frame_of_the_same_shape_but_another_size_is_the_same_view(method: str) -> None:
+    small = cv2.resize(START, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
+    tracks = carried([START, small, START, small], method)
+    assert overlap(tracks, BOX) > 0.8
+    assert tracks.quality[0] > 0.8
 
 
 def test_a_frame_that_is_not_newer_changes_nothing() -> None:

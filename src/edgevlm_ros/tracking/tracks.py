@@ -56,7 +56,8 @@ def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str)
     """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
 
     previous: the frame that they are on, for flow. What cannot be followed is looked for among the patches, or stays
-    where it is and is not trusted until its likeness is seen there. Without what a method needs, all stay as they are.
+    where it is and is not trusted until its likeness is seen there. Without what a method needs, all stay as they are;
+    but on a frame of another shape than the keyframe's (the camera was turned, or cut) none is trusted.
     """
     keyframe = tracks.keyframe
     if now.stamp <= tracks.stamp:
@@ -64,7 +65,9 @@ def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str)
     tracks = replace(tracks, stamp=now.stamp)
     if not tracks.regions or keyframe is None:
         return tracks
-    if method == "flow" and previous is not None and previous.gray.shape == now.gray.shape == keyframe.gray.shape:
+    if method != "none" and now.gray.shape != keyframe.gray.shape:
+        return replace(tracks, quality=np.zeros(len(tracks.boxes)))
+    if method == "flow" and previous is not None and previous.gray.shape == now.gray.shape:
         boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
         alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
         _find_again(tracks, now, boxes, alike)
