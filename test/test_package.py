@@ -3,12 +3,17 @@
 
 import ast
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = re.findall(r'"(\w+) = ([\w.]+):(\w+)"', (ROOT / "setup.py").read_text())
@@ -51,3 +56,75 @@ def test_versions_agree() -> None:
     versions = {ElementTree.parse(file).findtext("version") for file in files}
     (of_setup,) = re.findall(r'version="(.*?)"', (ROOT / "setup.py").read_text())
     assert versions == {of_setup}
+
+
+FROM_ROSDEP = {
+    "cv2": "python3-opencv",
+    "jinja2": "python3-jinja2",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "packaging": "python3-packaging",
+    "PIL": "python3-pil",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
+"""Modules and their keys in rosdep/python.yaml of ros/rosdistro, where each is a Debian package of Humble's Ubuntu
+22.04 and of 24.04."""
+
+OF_ANOTHER = {"huggingface_hub": "transformers", "tokenizers": "transformers", "markupsafe": "jinja2"}
+EXTRA = {"mujoco", "ray"}  # requirements/world.txt and evaluate.txt
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    lines = (
+        line.partition("#")[0].strip() for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    )
+    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    return {requirement.name: requirement for requirement in found}
+
+
+def test_every_python_package_that_is_imported_comes_from_rosdep_or_from_robot_txt() -> None:
+    files = (ROOT / "src" / "edgevlm_ros").rglob("*.py")
+    used = {name for file in files for name in imported(file)} - set(sys.stdlib_module_names) - {"edgevlm_ros"}
+    used = {OF_ANOTHER.get(name, name) for name in used if not ROS.fullmatch(name)} - EXTRA
+    keys = {tag.text for tag in ElementTree.parse(ROOT / "package.xml").getroot()}
+    from_rosdep = {module for module, key in FROM_ROSDEP.items() if key in keys}
+    assert used - from_rosdep - set(requirements("robot")) == {"torch"}  # which each platform has its own of
+
+
+def test_no_key_of_rosdep_installs_with_pip() -> None:
+    keys = [tag.text or "" for tag in ElementTree.parse(ROOT / "package.xml").getroot()]
+    assert not [key for key in keys if key.endswith("-pip")]
+
+
+def test_the_robots_requirements_hold_what_is_tested_here_and_keep_numpy_1() -> None:
+    pinned = requirements("run")
+    for name, requirement in requirements("robot").items():
+        versions = [each.version for each in pinned[name].specifier if each.operator in ("==", ">=")]
+        assert requirement.specifier.contains(max(versions, key=Version)), name
+    assert "-c constraints.txt" in (ROOT / "requirements" / "robot.txt").read_text().splitlines()
+    assert not requirements("constraints")["numpy"].specifier.contains("2.0.0")
+
+
+def test_requirements_are_installed_with_the_package() -> None:
+    assert '"requirements"' in re.findall(r"^DATA = .*$", (ROOT / "setup.py").read_text(), re.MULTILINE)[0]
+
+
+def test_console_scripts_run_with_the_python_that_runs_colcon(tmp_path: Path) -> None:
+    pytest.importorskip("colcon_core", reason="colcon is not installed for this Python")
+    log, build, install = (str(tmp_path / name) for name in ("log", "build", "install"))
+    command = ["--log-base", log, "build", "--base-paths", str(ROOT), "--build-base", build, "--install-base", install]
+    prefix = os.environ.get("AMENT_PREFIX_PATH", sys.prefix)
+    done = subprocess.run(
+        [sys.executable, "-m", "colcon", *command, "--packages-select", "edgevlm_ros"],
+        cwd=tmp_path,
+        env={**os.environ, "AMENT_PREFIX_PATH": prefix, "COLCON_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    installed = tmp_path / "install" / "edgevlm_ros"
+    for name, _, _ in SCRIPTS:
+        assert (installed / "lib" / "edgevlm_ros" / name).read_text().splitlines()[0] == f"#!{sys.executable}"
+    assert (installed / "share" / "edgevlm_ros" / "requirements" / "robot.txt").is_file()

@@ -89,5 +89,10 @@ def test_scripts_that_are_missing_or_name_no_python_fail(tmp_path: Path) -> None
     assert installation.scripts(script(tmp_path, "#!/usr/bin/env no-such-python")).level == "fail"
 
 
-def test_an_old_python_fails() -> None:
-    assert installation.interpreter((3, 8), False).level == "fail"
+def test_an_old_python_and_one_without_torch_fail() -> None:
+    assert installation.interpreter((3, 8), False, "", True).level == "fail"
+    assert installation.interpreter((3, 12), False, "", True).level == "ok"
+    assert installation.interpreter((3, 12), True, "", False).level == "ok"
+    built_by_another = installation.interpreter((3, 12), False, "/home/me/venv", False)
+    assert "/home/me/venv is active" in built_by_another.found
+    assert "python -m colcon build" in built_by_another.fix

@@ -33,6 +33,10 @@ _OPTIONAL = {"bitsandbytes": "only `quantization` needs it"}
 _IMPORTS = {"transformers": "from transformers import AutoConfig, AutoModelForImageTextToText"}
 _NAME = re.compile(r"[\w.-]+")
 _INSTALL = "docs/install.md has the commands"
+_REBUILD = (
+    "activate the environment that has torch and build with its Python: rm -rf build install; python -m colcon build "
+    "(docs/install.md)"
+)
 _BRIDGE = """
 import numpy as np
 from cv_bridge import CvBridge
@@ -58,7 +62,8 @@ def check() -> Iterator[Finding]:
     code |= {"rclpy": _ROS, "edgevlm_msgs": _MESSAGES, "cv_bridge": _BRIDGE}
     with ThreadPoolExecutor(4) as pool:
         trials = dict(zip(code, pool.map(attempt, code.values()), strict=True))
-    yield interpreter(sys.version_info[:2], sys.prefix != sys.base_prefix)
+    in_venv, active = sys.prefix != sys.base_prefix, os.environ.get("VIRTUAL_ENV", "")
+    yield interpreter(sys.version_info[:2], in_venv, active, not trials["torch"].error)
     yield ros(trials["rclpy"], os.environ.get("ROS_DISTRO", ""), sys.version_info[:2], installed_distributions())
     yield messages(trials["edgevlm_msgs"])
     for module in FROM_ROSDEP:
@@ -72,11 +77,14 @@ def check() -> Iterator[Finding]:
     yield data()
 
 
-def interpreter(version: tuple[int, ...], in_venv: bool) -> Finding:
-    """The Python that runs this."""
+def interpreter(version: tuple[int, ...], in_venv: bool, active: str, has_torch: bool) -> Finding:
+    """The Python that runs this, and the nodes. active: VIRTUAL_ENV of the shell."""
     words = f"Python {'.'.join(map(str, version))}, {sys.executable}{' (a virtual environment)' if in_venv else ''}"
     if version < (3, 10):
         return fail("interpreter", words, "take Python 3.10 or later: that of ROS 2 Humble or newer")
+    if not in_venv and not has_torch:
+        which = f"{active} is active in this shell, but this is" if active else "no torch in it, and it is"
+        return fail("interpreter", f"{words}: {which} the Python that built the package", _REBUILD)
     return ok("interpreter", words)
 
 
@@ -194,7 +202,7 @@ def scripts(script: Path | None) -> Finding:
     return fail(
         "scripts",
         f"run with {python}, not with {sys.executable}, and it lacks something: {trial.error}",
-        "activate the environment that has torch and build again: rm -rf build install; python -m colcon build",
+        _REBUILD,
     )
 
 
