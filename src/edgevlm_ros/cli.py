@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm`, the one command: demo, evaluate, bench, calibrate, bag, world, serve.
+"""`edgevlm`, the one command: doctor, demo, evaluate, bench, calibrate, bag, world, serve.
 
 A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
 `run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
+    "doctor": ("edgevlm_ros.doctor.cli", "check installation, GPU, model, camera and cloud, and say what to fix"),
     "demo": ("edgevlm_ros.demo", "play a bag, a video or a folder of images through the whole graph"),
     "evaluate": (
         "edgevlm_ros.evaluation.evaluate_cli",
