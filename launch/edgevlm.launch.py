@@ -14,7 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from edgevlm_ros.assets import bundled, settings_files, share_dir
-from edgevlm_ros.launch_arguments import robot, rviz_namespaces
+from edgevlm_ros.launch_arguments import robot, views
 
 TRUTH = ["true", "false"]
 NOT_GIVEN_OR_TRUTH = ["", *TRUTH]
@@ -29,7 +29,7 @@ ARGUMENTS: dict = {
     "autostart": ("", "Configure and activate the nodes at start.", NOT_GIVEN_OR_TRUTH),
     "log_level": ("info", "What the nodes say.", ["debug", "info", "warn", "error", "fatal"]),
     "use_respawn": ("false", "Start a node again 2 s after it has ended.", TRUTH),
-    "image_topic": ("", "The camera's image topic, without /compressed; with cameras, relative to each."),
+    "image_topic": ("", "The camera's image topic; with cameras, relative to each."),
     "image_transport": ("", "Which of the camera's topics to take.", ["", "raw", "compressed"]),
     "question": ("", "What is asked of every frame."),
     "edge_model": ("", f"The model on the robot: one of {MODELS}; a folder in Hugging Face layout; or a hub id."),
@@ -65,12 +65,12 @@ def nodes(context: LaunchContext) -> list[Node]:
         Node(
             package="rviz2",
             executable="rviz2",
-            namespace=space,
+            namespace=view.namespace,
             arguments=["-d", given["rviz_config"]],
             parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
-            remappings=starts[-1].remappings,
+            remappings=view.remappings,
         )
-        for space in rviz_namespaces(starts)
+        for view in views(starts)
         if given["use_rviz"] == "true"
     ]
 

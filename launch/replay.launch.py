@@ -20,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
 from edgevlm_ros.assets import bag_path, share_dir
+from edgevlm_ros.bag_metadata import camera_of
 
 TRUTH = ["true", "false"]
 
@@ -30,7 +31,7 @@ ARGUMENTS: dict = {
     "loop": ("false", "Begin again at the end.", TRUTH),
     "use_server": ("", "Start the bundled cloud's server; if not given, unless cloud_url is.", ["", *TRUTH]),
     "use_sim_time": ("true", "Take the time from /clock, which the bag gives.", ["", *TRUTH]),
-    "image_topic": ("", "The bag's image topic, without /compressed; if not given, its first one."),
+    "image_topic": ("", "The bag's image topic; if not given, the likeliest camera."),
     "cloud_url": ("", "An OpenAI-compatible server's URL, or a name; if not given, the bundled one's."),
 }
 
@@ -39,15 +40,7 @@ def camera(context: LaunchContext) -> list[Action]:
     """The camera that the bag has, if none is named."""
     if LaunchConfiguration("image_topic").perform(context):
         return []
-    from edgevlm_ros.bags import BagReader
-
-    with BagReader(bag_path(LaunchConfiguration("bag").perform(context))) as bag:
-        topic = bag.image_topic()
-    transport = "compressed" if topic.type.endswith("CompressedImage") else "raw"
-    return [
-        SetLaunchConfiguration("image_topic", topic.name.removesuffix("/compressed")),
-        SetLaunchConfiguration("image_transport", transport),
-    ]
+    return [SetLaunchConfiguration("image_topic", camera_of(bag_path(LaunchConfiguration("bag").perform(context))))]
 
 
 def server(context: LaunchContext) -> list[Action]:

@@ -120,5 +120,5 @@ def test_the_replay_finds_the_camera_of_the_bag() -> None:
     there = context(path)
     for action in load(path).camera(there):
         action.execute(there)
-    assert there.launch_configurations["image_topic"].startswith("/")
-    assert there.launch_configurations["image_transport"] in ("raw", "compressed")
+    assert there.launch_configurations["image_topic"] == "/image/compressed"
+    assert load(path).camera(context(path, image_topic="/other")) == []

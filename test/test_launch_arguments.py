@@ -17,7 +17,7 @@ from edgevlm_ros.launch_arguments import (
     image_topic,
     namespace,
     robot,
-    rviz_namespaces,
+    views,
 )
 
 NAMES = (
@@ -78,7 +78,9 @@ def test_several_cameras_are_one_edge_node_and_a_bridge_each() -> None:
     assert edge.remappings == (("front/image", "front/image_raw"), ("rear/image", "rear/image_raw"))
     assert [bridge.namespace for bridge in (front, rear)] == ["/robot/front", "/robot/rear"]
     assert front.remappings == rear.remappings == (("image", "image_raw"),)
-    assert rviz_namespaces([edge, front, rear]) == ["/robot/front", "/robot/rear"]
+    assert [view.namespace for view in views([edge, front, rear])] == ["/robot/front", "/robot/rear"]
+    compressed = ("image/compressed", "image_raw/compressed")
+    assert views([edge, front, rear])[0].remappings == (("image", "image_raw"), compressed)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from edgevlm_ros.assets import share_dir
+from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STORAGES = ("mcap", "sqlite3")
 
 
@@ -171,7 +171,7 @@ class BagReader:
         if not images:
             there = ", ".join(f"{t.name} ({t.type}, {t.count})" for t in self.topics.values()) or "no topics at all"
             raise BagError(f"bag {self.path}: no images{f' on {wanted}' if wanted else ''}; it has {there}")
-        return min(images, key=lambda t: ("depth" in t.name.lower(), t.type == IMAGE_TYPES[0], -t.count, t.name))
+        return self.topics[likeliest_camera((t.name, t.type, t.count) for t in images)]
 
     def records(
         self,

@@ -106,9 +106,15 @@ def image_topic(text: str, transport: str) -> tuple[str, str]:
     return ("/" if text.startswith("/") else "") + "/".join(parts), "compressed" if compressed else transport
 
 
-def rviz_namespaces(starts: list[Start]) -> list[str]:
-    """Where RViz is started: once for each camera, for its configuration names topics relative to the camera."""
-    return [start.namespace for start in starts if start.node == BRIDGE]
+def views(starts: list[Start]) -> list[Start]:
+    """RViz for each camera, for its configuration names topics relative to one."""
+    bridges = [start for start in starts if start.node == BRIDGE]
+    return [Start("rviz2", start.namespace, (), {}, _both(start.remappings)) for start in bridges]
+
+
+def _both(remappings: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """For raw images and for compressed ones."""
+    return (*remappings, *((f"{old}/compressed", f"{new}/compressed") for old, new in remappings))
 
 
 def _parts(argument: str, text: str) -> list[str]:

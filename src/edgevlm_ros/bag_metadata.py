@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which camera a rosbag2 folder has, by its metadata.yaml alone.
+
+A launch file asks in ROS's own Python, where the library that reads bags need not be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED)
+
+
+class MetadataError(Exception):
+    """A bag that does not tell its topics; the message says what to do."""
+
+
+def likeliest_camera(topics: Iterable[tuple[str, str, int]]) -> str:
+    """Of topics with images as (name, type, count) the likeliest camera's: colour, then JPEG, then many."""
+    return min(topics, key=lambda t: ("depth" in t[0].lower(), t[1] != COMPRESSED, -t[2], t[0]))[0]
+
+
+def camera_of(bag: Path) -> str:
+    """The image topic of a rosbag2 folder, with /compressed if its images are. Raises MetadataError."""
+    try:
+        told = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        topics = [
+            (topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
+            for topic in told["topics_with_message_count"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise MetadataError(
+            f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder, or name image_topic"
+        ) from error
+    images = [topic for topic in topics if topic[1] in IMAGE_TYPES and topic[2]]
+    if not images:
+        there = ", ".join(f"{name} ({kind}, {count})" for name, kind, count in topics) or "no topics at all"
+        raise MetadataError(f"bag {bag}: no images; it has {there}")
+    return likeliest_camera(images)

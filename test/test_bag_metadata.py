@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgevlm_ros.assets import bag_path
+from edgevlm_ros.bag_metadata import MetadataError, camera_of, likeliest_camera
+from edgevlm_ros.bags import BagReader
+
+RAW, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+def test_it_names_the_camera_that_the_reader_of_bags_names() -> None:
+    with BagReader(bag_path("demo")) as bag:
+        assert camera_of(bag_path("demo")) == bag.image_topic().name
+
+
+@pytest.mark.parametrize(
+    ("topics", "best"),
+    [
+        ([("/depth/image", RAW, 900), ("/color/image", RAW, 300)], "/color/image"),
+        ([("/a", RAW, 300), ("/a/compressed", JPEG, 300)], "/a/compressed"),
+        ([("/a", JPEG, 3), ("/b", JPEG, 300)], "/b"),
+    ],
+)
+def test_the_likeliest_camera_is_in_colour_compressed_and_frequent(
+    topics: list[tuple[str, str, int]], best: str
+) -> None:
+    assert likeliest_camera(topics) == best
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "name image_topic"),
+        ("[]", "name image_topic"),
+        ("rosbag2_bagfile_information: {topics_with_message_count: []}", "no images; it has no topics at all"),
+    ],
+)
+def test_a_bag_that_tells_no_camera_is_told(tmp_path: Path, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / "metadata.yaml").write_text(text)
+    with pytest.raises(MetadataError, match=told):
+        camera_of(tmp_path)
