@@ -90,6 +90,9 @@ class Processes:
         _signal(process, signal.SIGKILL)
         process.wait()
 
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 

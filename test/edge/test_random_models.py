@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from edgevlm_ros.edge.random_models import SIZES, build, parameters
+from edgevlm_ros.edge.engine import Prompt
+from edgevlm_ros.edge.loading import EngineSettings, load_engine
+from edgevlm_ros.edge.random_models import SIZES, build, parameters, save
 
 TINY = [size for size in SIZES if size.startswith("tiny")]
 RNG = np.random.default_rng(0)
@@ -87,3 +90,16 @@ def test_a_text_is_as_many_tokens_as_bytes(size: str) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert len(ids) == len(text.encode())
     assert tokenizer.decode(ids) == text
+
+
+def test_a_saved_model_is_the_one_that_was_built_and_need_not_end_its_answers(tmp_path: Path) -> None:
+    image = Prompt(history=(), images=(IMAGES[0],), question="Where?")
+    model, _ = build("tiny-smolvlm")
+    loaded = load_engine(EngineSettings(str(save("tiny-smolvlm", tmp_path / "one")), device="cpu", max_new_tokens=40))
+    weights = loaded.architecture.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    endless = load_engine(
+        EngineSettings(str(save("tiny-smolvlm", tmp_path / "two", ends=False)), device="cpu", max_new_tokens=300)
+    )
+    assert len(endless.complete(image).tokens) == 300
+    assert endless.architecture.model.generation_config.eos_token_id not in endless.complete(image).tokens

@@ -7,6 +7,7 @@ the benchmark: the time that a model takes does not depend on its weights. A tok
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,6 +83,8 @@ _LLAVA_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class _Design:
+    """tiny: filled so that what is seen decides what is said, which takes too long for billions of weights."""
+
     config: Any
     processor: Any
     tiny: bool
@@ -97,6 +100,23 @@ def build(size: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), design.processor
+
+
+def save(size: str, folder: Path, ends: bool = True) -> Path:
+    """Saves the model of one of SIZES as a folder that the edge node loads, and returns it.
+
+    ends: whether it may end an answer; else all its answers have as many tokens as they may have.
+    """
+    model, processor = build(size)
+    if not ends:
+        head = model.get_output_embeddings().weight
+        with torch.no_grad():
+            head[model.generation_config.eos_token_id] = 0.0  # the best of all the other tokens is above it
+    model.save_pretrained(folder)
+    # part by part, as the published ones are: the processor's class may be ours
+    processor.tokenizer.save_pretrained(folder)
+    processor.image_processor.save_pretrained(folder)
+    return folder
 
 
 def parameters(size: str) -> int:
@@ -358,6 +378,35 @@ def _smolvlm_256m_tiles() -> _Design:
     return _smolvlm_256m(tiles=True)
 
 
+def _smolvlm_68m() -> _Design:
+    """Between the tiny and the published ones: a frame is one tile of 256 x 256 pixels, 16 tokens.
+
+    Eyes as ViT-S/16 has them, and 12 of the 30 layers of SmolVLM-256M's decoder.
+    """
+    images = SmolVLMImageProcessorPil(
+        size={"longest_edge": 256}, max_image_size={"longest_edge": 256}, do_resize=False, do_image_splitting=False
+    )
+    text = {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+    }
+    vision = {
+        "image_size": 256,
+        "patch_size": 16,
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 6,
+    }
+    return _idefics(SmolVLMConfig, images, text, vision, scale_factor=4, tiny=True)
+
+
 def _tiny_llava() -> _Design:
     """Eyes of CLIP, as LLaVA-1.5 has them: the middle of the image, and the class token left out."""
     tokenizer = _tokenizer(_LLAVA_SPECIAL, "</s>", "<pad>", _LLAVA_TEMPLATE, start="<s>")
@@ -396,6 +445,7 @@ _DESIGNS: dict[str, Callable[[], _Design]] = {
     "tiny-smolvlm": _tiny_smolvlm,
     "tiny-idefics3": _tiny_idefics3,
     "tiny-llava": _tiny_llava,
+    "smolvlm-68m": _smolvlm_68m,
     "smolvlm-256m": _smolvlm_256m,
     "smolvlm-256m-tiles": _smolvlm_256m_tiles,
     "qwen2.5-vl-3b": _qwen2_5_vl_3b,
