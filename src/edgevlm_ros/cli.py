@@ -21,6 +21,10 @@ COMMANDS = {
         "compare context transfer with its alternatives, at every delay, on streams or your own bag",
     ),
     "bench": ("edgevlm_ros.evaluation.bench_cli", "measure how fast frames are answered, stage by stage"),
+    "load": (
+        "edgevlm_ros.evaluation.load_cli",
+        "measure whether the edge node keeps its model's pace behind a fast camera, and its memory",
+    ),
     "calibrate": ("edgevlm_ros.evaluation.calibrate_cli", "measure how strongly attention focus may pull on a model"),
     "bag": ("edgevlm_ros.bag_cli", "look into a rosbag2, or make one from a video or a folder of images"),
     "serve": ("edgevlm_ros.cloud.server", "serve a vision-language model with the OpenAI API"),
