@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm`, the one command: doctor, demo, evaluate, bench, calibrate, bag, world, serve.
+"""`edgevlm`, the one command: doctor, demo, evaluate, bench, load, calibrate, bag, world, serve.
 
 A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
 `run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
