@@ -30,6 +30,7 @@ _FUTURE_S = 0.5  # a simulation's /clock often ticks at 10 Hz or slower, and ima
 _STANDING_IMAGES, _STANDING_S = 5, 2.0
 _JUMPS_BACK = 3  # a looping bag jumps once a round
 _LISTED = 6
+_YEAR_S = 365 * 86400
 _OWN = ("/focus/map", "/focus/overlay")
 
 
@@ -87,10 +88,10 @@ def unreachable(wanted: Wanted, graph: Graph) -> Health | None:
     right = [publisher for publisher in graph.publishers if publisher.type == wanted.type]
     if not right:
         return _warn(_wrong_type(wanted, graph.publishers))
-    reasons = {publisher.node: incompatibility(publisher.profile, wanted.profile, graph.policy) for publisher in right}
-    if not all(reasons.values()):
+    reasons = [incompatibility(publisher.profile, wanted.profile, graph.policy) for publisher in right]
+    if not all(reasons):
         return None
-    told = "; ".join(f"{node}: {reason}" for node, reason in reasons.items())
+    told = "; ".join(f"{publisher.node}: {reason}" for publisher, reason in zip(right, reasons, strict=True))
     return _warn(
         f"no image can come on {wanted.topic}, incompatible QoS ({told}): "
         "change that policy where the images are published"
@@ -115,10 +116,10 @@ def no_image(wanted: Wanted, graph: Graph, silent: float, seen: bool, paused: bo
     if paused and graph.publishers:
         return _warn(f"{text}, and /clock stands still: the bag or the simulation is paused")
     if graph.publishers:
+        lost = "; large images that get lost on a network need image_transport:=compressed"
         return _warn(
             f"{text}: {_count(len(graph.publishers))} ({names}), but nothing comes. Look whether the camera "
-            f"streams (ros2 topic hz {wanted.topic}); large images that get lost on a network need "
-            "image_transport:=compressed"
+            f"streams (ros2 topic hz {wanted.topic}){lost if wanted.type == RAW else ''}"
         )
     text += ", and nobody publishes it" if not seen else ", its publisher has gone: is the camera driver still running?"
     if not graph.others:
@@ -204,13 +205,13 @@ def _bad_age(topic: str, age: float, newest: Arrival, clocks: Clocks) -> Health 
     where = f"{age:.1f} s old when they come" if age > 0 else f"{-age:.1f} s in the future"
     text = f"the images on {topic} are stamped {where}"
     if abs(age) <= OTHER_CLOCK_S:
-        why = (
-            "the network or a buffer of the driver is slow (try image_transport:=compressed), or the clocks of two "
-            "machines differ (chrony, PTP)"
-            if age > 0
-            else "the clocks of two machines differ; synchronise them (chrony, PTP)"
+        if age < 0:
+            return _warn(f"{text}: the clocks of two machines differ; synchronise them (chrony, PTP)")
+        smaller = "" if topic.endswith("/compressed") else " (try image_transport:=compressed)"
+        return _warn(
+            f"{text}: the network or a buffer of the driver is slow{smaller}, or the clocks of two machines differ "
+            "(chrony, PTP)"
         )
-        return _warn(f"{text}: {why}")
     if clocks.sim and abs(clocks.wall - newest.stamp) * 1e-9 <= OTHER_CLOCK_S:
         why = "they have wall time while this node has use_sim_time: set it to true for the camera, or false here"
     elif clocks.sim:
@@ -225,9 +226,6 @@ def _bad_age(topic: str, age: float, newest: Arrival, clocks: Clocks) -> Health 
             "(add it, and use_sim_time:=true)"
         )
     return _warn(f"{text}, so by another clock: {why}")
-
-
-_YEAR_S = 365 * 86400
 
 
 def _count(publishers: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -96,10 +97,10 @@ class CameraInput:
         if last is not None and silent <= camera_health.NO_IMAGE_AFTER_S:
             nodes = [publisher.node for publisher in self._publishers()]
             return camera_health.bad_stamps(self.topic, self._arrivals.newest(now), self._clocks(), nodes)
-        graph = self._graph()
-        health = camera_health.unreachable(self._wanted, graph)
+        wanted, graph = replace(self._wanted, profile=self._requested()), self._graph()
+        health = camera_health.unreachable(wanted, graph)
         if health is None and silent > camera_health.NO_IMAGE_AFTER_S:
-            health = camera_health.no_image(self._wanted, graph, silent, last is not None, self._paused())
+            health = camera_health.no_image(wanted, graph, silent, last is not None, self._paused())
         if health is not None and self._missed is None:
             self._missed = now - silent
         return health
@@ -137,9 +138,16 @@ class CameraInput:
 
     def _publishers(self) -> list[Publisher]:
         return [
-            Publisher(f"{info.node_namespace.rstrip('/')}/{info.node_name}", info.topic_type, info.qos_profile)
+            Publisher(_full_name(info), info.topic_type, info.qos_profile)
             for info in self._node.get_publishers_info_by_topic(self.topic)
         ]
+
+    def _requested(self) -> QoSProfile:
+        """What the subscription asks for: a policy that is left to the system is known to the graph only."""
+        me = self._node.get_name(), self._node.get_namespace()
+        infos = self._node.get_subscriptions_info_by_topic(self.topic)
+        mine = [info.qos_profile for info in infos if (info.node_name, info.node_namespace) == me]
+        return mine[0] if mine else self._wanted.profile
 
     def _image_topics(self) -> dict[str, tuple[str, int]]:
         found = {}
@@ -160,3 +168,9 @@ class CameraInput:
         newest = self._arrivals.last()
         clocks = self._clocks()
         return newest is not None and clocks.sim and clocks.publishers > 0 and clocks.node - newest.clock < 10**9
+
+
+def _full_name(info: Any) -> str:
+    """Of an endpoint's node; its name travels apart from the endpoint, and may come later."""
+    known = info.node_name != "_NODE_NAME_UNKNOWN_"
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}" if known else "a node without a name yet"
