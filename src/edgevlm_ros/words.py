@@ -7,19 +7,24 @@ The markup of many families is known by its shape, since who cleans a text does 
 import re
 import unicodedata
 
-# Chat markup: <|im_start|>, its full-width cousin, <s>, </think>, <image>, [INST], <<SYS>>.
-_MARKUP = re.compile(r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w-]{0,32}/?>|\[/?[A-Z_]{3,24}\]|<</?SYS>>")
+# Chat markup: <|im_start|>, its full-width cousin, <s>, </think>, <image>, [INST], <<SYS>>, [gMASK].
+_MARKUP = re.compile(r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w-]{0,32}/?>|\[/?g?[A-Z_]{3,24}\]|<</?SYS>>")
 _HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>")
+# Some families' templates mark who speaks with plain words: USER: ... ASSISTANT: ...
+_SPEAKER = re.compile(r"\b(system|user|assistant|human)(?:\s*[:：])+", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """The text with a space for each piece of chat markup and without characters that cannot be seen; lines stay."""
+    """The text with a space for each piece of chat markup, without speakers' colons and without what cannot be seen.
+
+    Lines stay.
+    """
     # control characters that separate words become spaces; invisible ones go first, since they can hide markup
     kept = (" " if c != "\n" and unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     printable = "".join(c for c in kept if c == "\n" or not unicodedata.category(c).startswith("C"))
     for pattern in (_MARKUP, _HALF_MARKUP):
         printable = pattern.sub(" ", printable)
-    return printable
+    return _SPEAKER.sub(r"\1 ", printable)
 
 
 def clean_text(text: str, max_chars: int) -> str:

@@ -8,7 +8,6 @@ that tokens stream, an answer can be stopped within one token, and probabilities
 `generate`.
 """
 
-import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -33,13 +32,12 @@ from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import FOCUS_MODES
 from edgevlm_ros.transfer.pruning import kept, sampled
 from edgevlm_ros.transfer.types import Image, Timings
+from edgevlm_ros.words import plain
 
 # A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most. Below
 # some tokens a slice costs the same, whatever their number.
 _SLICE_SHARE = 0.1
 _SLICE_TOKENS = (32, 1024)
-# Some families' templates mark who speaks with plain words.
-_SPEAKER = re.compile(r"\b(system|user|assistant)\s*:", re.IGNORECASE)
 _REMEMBERED_VIEWS = 4
 _REMEMBERED_HISTORIES = 8
 
@@ -106,7 +104,7 @@ class TransformersEngine:
         )
         self._ends = _end_tokens(self._model, self._tokenizer)
         markup = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
-        self._markup = sorted(markup, key=len, reverse=True)
+        self._markup = sorted(filter(str.strip, markup), key=len, reverse=True)
         self._turns = Turns()
         self._prefixes = Prefixes()
         self._drafts = Drafts()
@@ -296,11 +294,14 @@ class TransformersEngine:
         return parts
 
     def _plain(self, text: str) -> str:
-        """The text without control tokens and speakers' names: words from outside can never open or close a turn."""
-        text = _SPEAKER.sub(r"\1 ", text)
-        while any(token in text for token in self._markup):
+        """The text without any family's markup and this one's control tokens: words from outside can never open or
+        close a turn."""
+        before = ""
+        while text != before:
+            before = text
             for token in self._markup:
                 text = text.replace(token, " ")
+            text = plain(text)
         return text
 
     def _embed(self, ids: Tensor) -> Tensor:
