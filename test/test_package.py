@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import venv
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -110,21 +111,28 @@ def test_requirements_are_installed_with_the_package() -> None:
     assert '"requirements"' in re.findall(r"^DATA = .*$", (ROOT / "setup.py").read_text(), re.MULTILINE)[0]
 
 
-def test_console_scripts_run_with_the_python_that_runs_colcon(tmp_path: Path) -> None:
-    pytest.importorskip("colcon_core", reason="colcon is not installed for this Python")
-    log, build, install = (str(tmp_path / name) for name in ("log", "build", "install"))
-    command = ["--log-base", log, "build", "--base-paths", str(ROOT), "--build-base", build, "--install-base", install]
-    prefix = os.environ.get("AMENT_PREFIX_PATH", sys.prefix)
-    done = subprocess.run(
-        [sys.executable, "-m", "colcon", *command, "--packages-select", "edgevlm_ros"],
-        cwd=tmp_path,
-        env={**os.environ, "AMENT_PREFIX_PATH": prefix, "COLCON_HOME": str(tmp_path)},
+@pytest.mark.parametrize("option", [[], ["--symlink-install"]], ids=["copied", "linked"])
+def test_console_scripts_run_with_the_environment_whose_python_runs_colcon(option: list[str], tmp_path: Path) -> None:
+    """As on a robot (docs/install.md): a virtual environment, and ROS and colcon from elsewhere by PYTHONPATH."""
+    colcon = pytest.importorskip("colcon_core", reason="colcon is not installed for this Python")
+    venv.create(tmp_path / "environment", system_site_packages=True, with_pip=False)
+    python = tmp_path / "environment" / "bin" / "python"
+    (tmp_path / "workspace").mkdir()
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(colcon.__file__).parents[1]),
+        "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH", sys.prefix),
+        "COLCON_HOME": str(tmp_path),
+    }
+    subprocess.run(
+        [python, "-m", "colcon", "build", *option, "--base-paths", ROOT, "--packages-select", "edgevlm_ros"],
+        cwd=tmp_path / "workspace",
+        env=env,
+        check=True,
         capture_output=True,
-        text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    installed = tmp_path / "install" / "edgevlm_ros"
+    installed = tmp_path / "workspace" / "install" / "edgevlm_ros"
     for name, _, _ in SCRIPTS:
-        assert (installed / "lib" / "edgevlm_ros" / name).read_text().splitlines()[0] == f"#!{sys.executable}"
+        first = (installed / "lib" / "edgevlm_ros" / name).read_text().splitlines()[0]
+        assert first == f"#!{python}"
     assert (installed / "share" / "edgevlm_ros" / "requirements" / "robot.txt").is_file()

@@ -83,8 +83,9 @@ def interpreter(version: tuple[int, ...], in_venv: bool, active: str, has_torch:
     if version < (3, 10):
         return fail("interpreter", words, "take Python 3.10 or later: that of ROS 2 Humble or newer")
     if not in_venv and not has_torch:
-        which = f"{active} is active in this shell, but this is" if active else "no torch in it, and it is"
-        return fail("interpreter", f"{words}: {which} the Python that built the package", _REBUILD)
+        other = f"; {active} is active in this shell" if active else ""
+        found = f"{words}, without torch, and scripts run with the Python that built them{other}"
+        return fail("interpreter", found, _REBUILD)
     return ok("interpreter", words)
 
 
