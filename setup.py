@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "edgevlm_ros"
-DATA = ("launch", "config", "rviz", "models", "bags", "requirements")
+DATA = ("launch", "config", "rviz", "foxglove", "models", "bags", "requirements")
 
 
 def data_files() -> list[tuple[str, list[str]]]:
