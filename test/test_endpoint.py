@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import html
+import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
 
 KEY = "sk-canary-0123456789"
 
@@ -80,6 +83,21 @@ def test_plain_http_to_this_machine_is_as_good_as_https(host: str) -> None:
 def test_the_parameter_at_fault_is_named() -> None:
     with pytest.raises(EndpointError, match="server_url = ''"):
         check_base_url("", "server_url")
+
+
+ODD = "sk-a+b/c=&<>\"'\\\\d"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [ODD, json.dumps(ODD)[1:-1], quote(ODD, safe=""), html.escape(ODD), "".join(f"\\u00{ord(c):02x}" for c in ODD)],
+)
+def test_a_key_is_found_however_it_is_spelt(spelt: str) -> None:
+    assert redacted(f"no such key: '{spelt}'!", ODD) == "no such key: '***'!"
+
+
+def test_without_a_key_nothing_is_redacted() -> None:
+    assert redacted("no such key: ''", "") == "no such key: ''"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where an OpenAI-compatible server is and the key that opens it, checked before anything is sent."""
 
+import functools
+import html
 import ipaddress
 import os
 import re
@@ -68,6 +70,26 @@ def check_base_url(
             f"Use https, or, in a network that you trust, {permission}"
         )
     return url
+
+
+def redacted(text: str, key: str) -> str:
+    """The text with *** for each place in which the key stands, in plain or as JSON, URLs and HTML spell it.
+
+    A server may repeat the key that it did not like. To be called before a text is cut: of half a key nothing is found.
+    """
+    return _spellings(key).sub("***", text) if key else text
+
+
+@functools.lru_cache(16)
+def _spellings(key: str) -> re.Pattern[str]:
+    def spellings(character: str) -> str:
+        code = ord(character)
+        return (
+            rf"(?:\\?{re.escape(character)}|\\u00{code:02x}|\\u00{code:02X}|%{code:02x}|%{code:02X}"
+            rf"|&#0*{code};|&#[xX]0*(?:{code:x}|{code:X});|{re.escape(html.escape(character))})"
+        )
+
+    return re.compile("".join(map(spellings, key)))
 
 
 def is_loopback(host: str) -> bool:

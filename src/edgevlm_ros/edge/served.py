@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
 from edgevlm_ros.edge.streamed_answer import StreamedAnswer, events
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
 from edgevlm_ros.images import to_jpeg
 from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.types import Image, Timings
@@ -203,7 +203,8 @@ class ServedEngine:
 
     def _rejection(self, response: httpx.Response, deadline: float) -> str:
         said = self._quoted(b"".join(self._chunks(response, deadline)).decode("utf-8", errors="replace"))
-        return f"{self._url} answers HTTP {response.status_code}{f': {said}' if said else ''} ({_hint(response)})"
+        hint = _hint(response.status_code, self._quoted(response.headers.get("location", "")))
+        return f"{self._url} answers HTTP {response.status_code}{f': {said}' if said else ''} ({hint})"
 
     def _chunks(self, response: httpx.Response, deadline: float) -> Iterator[bytes]:
         """The body as it comes. httpx bounds only the time between two pieces."""
@@ -258,7 +259,7 @@ class ServedEngine:
 
     def _quoted(self, text: str) -> str:
         """The beginning of what the server said. It may repeat the key that it did not like, which goes no further."""
-        return clean_text((text.replace(self._key, "***") if self._key else text)[:1000], 200)
+        return clean_text(redacted(text, self._key)[:1000], 200)
 
 
 def _data_url(image: Image, share: float) -> str:
@@ -271,14 +272,13 @@ def _data_url(image: Image, share: float) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image)).decode("ascii")
 
 
-def _hint(response: httpx.Response) -> str:
-    code = response.status_code
+def _hint(code: int, location: str) -> str:
     if code in (401, 403):
         return "check the key that api_key_env or api_key_file names"
     if code in (400, 413, 422):
         return "does the model take as many images, and does the prompt fit its context?"
     if 300 <= code < 400:
-        return f"set server_url to where it points: {clean_text(response.headers.get('location', ''), 200)}"
+        return f"set server_url to where it points: {location}"
     if code in (429, 503):
         return "it is busy or still loads its model: try again later"
     if code >= 500:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
 from edgevlm_ros.evaluation.streaming import matches, normalised
 from edgevlm_ros.transfer.types import Question
 from edgevlm_ros.words import clean_text
@@ -125,7 +125,7 @@ class ModelJudge:
             else:
                 if response.status_code == 200:
                     return self._content(response)
-                said = clean_text(response.text[:600].replace(self._key or "\0", "***"), 160)
+                said = clean_text(redacted(response.text, self._key)[:600], 160)
                 fault = f"HTTP {response.status_code}: {said}; look at judge-url, judge-model and {KEY_ENV}"
                 last = last or response.status_code not in (429, 500, 502, 503, 504)
             if last:
