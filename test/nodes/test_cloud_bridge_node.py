@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import base64
+import math
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.images import to_image, to_jpeg
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode
+from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.transfer.types import Question as Asked
 from support.scripted_cloud import Reply, ScriptedCloud, completion
 from support.tiny_lvlm import make_tiny_lvlm
@@ -49,12 +53,13 @@ class Robot:
         self.camera = self.node.create_publisher(Image, "image", qos.EVENTS)
         self.jpegs = self.node.create_publisher(CompressedImage, "image/compressed", qos.EVENTS)
         self.questions = self.node.create_publisher(Question, "question", qos.LATCHED)
+        self.once = self.node.create_publisher(Question, "question/once", qos.EVENTS)
         if question:
             self.questions.publish(Question(text=question, question_id=Asked(question).id))
         values = {"base_url": base_url, "keyframe_period": 0.2, **parameters}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.bridge = ros.add(CloudBridgeNode(context=ros.context, parameter_overrides=overrides))
-        self.frames = 0
+        self.began, self.frames = time.time_ns(), 0
         self.frame: Callable[[], Image | CompressedImage] = self.picture
         self.node.create_timer(0.05, self._film)
 
@@ -67,9 +72,7 @@ class Robot:
         assert self.ros.spin_until(condition), why or f"{self.statuses} {[c.error_msg for c in self.contexts][-3:]}"
 
     def header(self) -> Header:
-        header = Header(frame_id="camera")
-        header.stamp.sec, header.stamp.nanosec = self.frames // 20, self.frames % 20 * 50_000_000
-        return header
+        return Header(frame_id="camera", stamp=to_time(self.began + self.frames * 50_000_000))
 
     def picture(self) -> Image:
         return to_image(self.header(), PICTURE, "rgb8")
@@ -77,6 +80,15 @@ class Robot:
     @property
     def statuses(self) -> list[int]:
         return [context.status for context in self.contexts]
+
+    def ask_once(self, question: str, stamp: int = 0) -> None:
+        self.until(lambda: self.once.get_subscription_count(), "the bridge does not listen on question/once")
+        asked = Question(text=question, question_id=Asked(question).id)
+        asked.header.stamp.sec = stamp
+        self.once.publish(asked)
+
+    def about(self, question: str) -> list[CloudContext]:
+        return [context for context in self.contexts if context.question == question]
 
     def set(self, name: str, value: object) -> Any:
         return self.bridge.set_parameters([Parameter(name, value=value)])[0]
@@ -160,6 +172,10 @@ def test_a_dead_cloud_gives_contexts_that_say_so_until_it_is_back(ros: Any) -> N
     robot.until(lambda: robot.statuses.count(CloudContext.STATUS_UNREACHABLE) >= 2)
     assert "is the server running" in robot.contexts[0].error_msg
     robot.until(lambda: any("failed in a row" in status.message for status in robot.diagnostics))
+    said = next(status.message for status in robot.diagnostics if "failed in a row" in status.message)
+    assert said.startswith("the cloud is not reachable")
+    assert f"127.0.0.1:{port}" in said
+    assert "`edgevlm serve` starts the bundled server" in said
     with ScriptedCloud(port=port):
         robot.until(lambda: robot.statuses.count(CloudContext.STATUS_OK) >= 2)
     robot.until(lambda: robot.statuses[-1] != CloudContext.STATUS_OK)
@@ -254,6 +270,101 @@ def test_metrics_and_diagnostics_tell_how_the_cloud_does(ros: Any, cloud: Script
     status = robot.diagnostics[-1]
     assert (status.name, status.level) == ("cloud_bridge_node", DiagnosticStatus.OK)
     assert {"replies OK", "bytes up", "server"} <= {value.key for value in status.values}
+    assert metrics.frame_rate > 0.0
+    assert metrics.memory > 10_000_000
+    assert not math.isnan(metrics.stamp_age)
+
+
+def test_a_key_that_is_refused_is_told_by_its_parameter(
+    ros: Any, cloud: ScriptedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEVLM_TEST_KEY", "sk-secret")
+    cloud.answer = lambda request: Reply({"error": "sk-secret is not valid"}, status=401)
+    robot = Robot(ros, cloud.base_url, api_key_env="EDGEVLM_TEST_KEY").start()
+    robot.until(lambda: any("HTTP 401" in status.message for status in robot.diagnostics))
+    said = next(status for status in robot.diagnostics if "HTTP 401" in status.message)
+    assert said.message.startswith("the cloud refuses")
+    assert "api_key_env = 'EDGEVLM_TEST_KEY'" in said.message
+    assert "sk-secret" not in str(said)
+
+
+# -- questions that are asked once -----------------------------------------------------------------------------------
+
+
+def test_a_question_asked_once_takes_the_newest_image_at_once_and_leaves_the_rest_as_it_is(
+    ros: Any, cloud: ScriptedCloud
+) -> None:
+    robot = Robot(ros, cloud.base_url, keyframe_period=600.0, max_in_flight=1).start()
+    robot.until(lambda: robot.contexts)
+    frames = robot.frames
+    robot.until(lambda: robot.frames > frames + 5)
+    robot.ask_once("Who is there?")
+    robot.until(lambda: robot.about("Who is there?"))
+    context = robot.about("Who is there?")[0]
+    assert (context.status, context.question_id) == (CloudContext.STATUS_OK, Asked("Who is there?").id)
+    first = robot.contexts[0].header.stamp
+    assert (context.header.stamp.sec, context.header.stamp.nanosec) > (first.sec, first.nanosec)
+    assert "Who is there?" in str(cloud.chats[-1].body)
+    assert robot.set("keyframe_period", 0.05).successful
+    robot.until(lambda: len(robot.about(QUESTION)) >= 3)
+    assert len(robot.about("Who is there?")) == 1
+
+
+def test_a_question_asked_once_has_a_place_in_flight_of_its_own(ros: Any, cloud: ScriptedCloud) -> None:
+    held = threading.Event()
+
+    def answer(request: Any) -> Reply:
+        if QUESTION in str(request.body):
+            held.wait(60.0)
+        return completion()
+
+    cloud.answer = answer
+    robot = Robot(ros, cloud.base_url, keyframe_period=0.05, max_in_flight=1, timeout=60.0).start()
+    robot.until(lambda: len(cloud.chats) == 1)
+    robot.ask_once("Who is there?")
+    robot.until(lambda: robot.about("Who is there?"))
+    assert len(cloud.chats) == 2
+    held.set()
+    robot.until(lambda: robot.about(QUESTION))
+
+
+def test_more_questions_at_once_than_have_a_place_are_told_so(ros: Any, cloud: ScriptedCloud) -> None:
+    held = threading.Event()
+
+    def answer(request: Any) -> Reply:
+        if "now?" in str(request.body):
+            held.wait(60.0)
+        return completion()
+
+    cloud.answer = answer
+    robot = Robot(ros, cloud.base_url, timeout=60.0).start()
+    robot.until(lambda: len(robot.about(QUESTION)) >= 1)
+    for number in range(3):
+        robot.ask_once(f"{number}, now?")
+    robot.until(lambda: robot.about("2, now?"))
+    refused = robot.about("2, now?")[0]
+    assert refused.status == CloudContext.STATUS_DROPPED
+    assert "2 questions of 'ask' wait" in refused.error_msg
+    count = len(robot.about(QUESTION))
+    robot.until(lambda: len(robot.about(QUESTION)) > count + 2, "the schedule does not go on")
+    held.set()
+    robot.until(lambda: robot.about("0, now?") and robot.about("1, now?"))
+    robot.ask_once("3, now?")
+    robot.until(lambda: robot.about("3, now?"))
+    assert robot.about("3, now?")[0].status == CloudContext.STATUS_OK
+
+
+def test_a_question_before_the_first_image_is_answered_with_its_own_header(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, image_transport="compressed").start()
+    robot.ask_once("Who is there?", stamp=7)
+    robot.until(lambda: robot.contexts)
+    context = robot.contexts[0]
+    assert (context.status, context.header.stamp.sec) == (CloudContext.STATUS_DROPPED, 7)
+    assert "no image has come yet on /image/compressed" in context.error_msg
+    robot.ask_once("  ")
+    robot.frame = lambda: CompressedImage(header=robot.header(), format="jpeg", data=JPEG)
+    robot.until(lambda: robot.about(QUESTION))
+    assert {context.question for context in robot.contexts} == {"Who is there?", QUESTION}
 
 
 def test_the_period_changes_live_and_the_rest_only_when_unconfigured(ros: Any, cloud: ScriptedCloud) -> None:
@@ -284,6 +395,7 @@ def test_every_parameter_is_described() -> None:
         ({"base_url": "127.0.0.1:8000"}, "not an http or https URL with a host"),
         ({"emulated_delay": "sometimes"}, "emulated_delay = 'sometimes': it takes one of none, fixed, lognormal"),
         ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
+        ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
     ],
 )

@@ -4,16 +4,17 @@
 Every keyframe that leaves ends as exactly one CloudContext with the keyframe's own header and a status, so that nobody
 has to guess whether the cloud is slow, dead or silent. Encoding and the network live in the uplink's thread: no
 callback here waits for anything.
+
+A question that is asked once, by the action `ask`, does not disturb that: the newest image goes up with it at once,
+beside the schedule and with a place in flight of its own.
 """
 
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
@@ -21,6 +22,7 @@ from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
+from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
@@ -29,17 +31,22 @@ from edgevlm_ros.cloud.prompt import BOX_FORMATS
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
 from edgevlm_ros.endpoint import check_base_url, load_api_key
 from edgevlm_ros.images import to_rgb
-from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, Health, percentile
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.camera_input import Health
+from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, checked_question
+from edgevlm_ros.nodes.cloud_health import CloudTally
 from edgevlm_ros.nodes.conversions import to_region_msg
-from edgevlm_ros.nodes.parameters import Parameter
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError
 from edgevlm_ros.nodes.run import run
-from edgevlm_ros.transfer.types import Status
+from edgevlm_ros.transfer.types import Question, Status
 
 _LAST_WORDS_S = 1.0
+_MOST_ASKED_ONCE = 2  # that wait for their reply at once: whoever asks often must not crowd out the keyframes
 
 PARAMETERS = (
     *CAMERA_PARAMETERS,
     Parameter("base_url", "http://127.0.0.1:8765/v1", "Of an OpenAI-compatible server; usually ends in /v1."),
+    Parameter("allow_http", False, "Whether frames and the key may go to another machine unencrypted."),
     Parameter("model", "", "Name of the model at the server; empty takes the first that it lists."),
     Parameter("api_key_env", "", "Environment variable that holds the server's key; empty for none."),
     Parameter("api_key_file", "", "File that holds the server's key; empty for none."),
@@ -60,68 +67,58 @@ PARAMETERS = (
 )
 
 
-class _Tally:
-    """What the bridge has sent and got since it was activated; see Metrics.msg."""
-
-    def __init__(self) -> None:
-        self.requests = self.bytes_up = self.regions_dropped = self.failures_in_a_row = 0
-        self.replies: Counter[Status] = Counter()
-        self.delays: deque[float] = deque(maxlen=100)
-        self.last_error = ""
-        self.last_answer: float | None = None
-
-    def count(self, exchange: Exchange, now: float) -> None:
-        result = exchange.result
-        self.replies[result.status] += 1
-        self.bytes_up += result.bytes_up
-        self.regions_dropped += result.regions_dropped
-        if result.status is Status.OK:
-            self.delays.append(exchange.delay)
-            self.last_answer, self.failures_in_a_row = now, 0
-        else:
-            self.last_error, self.failures_in_a_row = result.error, self.failures_in_a_row + 1
-
-
 class CloudBridgeNode(CameraNode):
-    """Out also `context`."""
+    """In also `question/once`, out also `context`."""
 
     def __init__(self, **kwargs: Any) -> None:
         self._schedule = KeyframeSchedule(period=1.0, max_in_flight=1)
         self._connect: Callable[[], CloudClient] | None = None
         self._uplink: Uplink | None = None
+        self._host = self._key_from = ""
         self._keyframes = 0
-        self._tally = _Tally()
+        self._newest: ImageMsg | CompressedImage | None = None
+        # ids of the keyframes that are under way, by the schedule and beside it: the uplink's thread takes them out
+        self._scheduled: set[int] = set()
+        self._asked_once: set[int] = set()
+        self._tally = CloudTally()
         super().__init__("cloud_bridge_node", PARAMETERS, **kwargs)
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------
 
     def _configure(self) -> None:
         value = self._settings
-        check_base_url(value["base_url"])
+        self._host = check_base_url(value["base_url"], allow_http=value["allow_http"]).host
+        env, file = value["api_key_env"], value["api_key_file"]
+        self._key_from = f"api_key_env = {env!r}" if env else f"api_key_file = {file!r}" if file else ""
         self._connect = partial(
             CloudClient,
             value["base_url"],
             model=value["model"],
-            api_key=load_api_key(value["api_key_env"], value["api_key_file"]),
+            api_key=load_api_key(env, file),
             timeout=value["timeout"],
             box_format=value["box_format"],
             max_regions=value["max_regions"],
             max_answer_chars=value["max_answer_chars"],
+            allow_http=value["allow_http"],
         )
         self._contexts = self._publisher(CloudContextMsg, "context")
 
     def _activate(self) -> None:
         assert self._connect is not None
-        self._tally = _Tally()
+        self._tally = CloudTally()
+        self._newest = None
+        self._scheduled, self._asked_once = set(), set()
         self._schedule = KeyframeSchedule(self._settings["keyframe_period"], self._settings["max_in_flight"])
         self._uplink = Uplink(self._connect(), emulated=self._emulated(), warn=self.get_logger().warning)
+        once = self.create_subscription(QuestionMsg, "question/once", self._on_question_once, qos.EVENTS)
+        self._entities.append((self.destroy_subscription, once))
         self.get_logger().info(f"sending keyframes of {self._image_topic} to {self._settings['base_url']}")
 
     def _quiet(self) -> None:
         """Sends nothing more; what is under way is published as dropped."""
         if self._uplink is not None:
             self._uplink.close()
-            self._uplink = None
+            self._uplink = self._newest = None
             self._report()
             if self.context.ok():  # a publisher that is destroyed takes what nobody has read yet with it
                 self._contexts.wait_for_all_acked(Duration(seconds=_LAST_WORDS_S))
@@ -149,60 +146,79 @@ class CloudBridgeNode(CameraNode):
     # -- keyframes ---------------------------------------------------------------------------------------------------
 
     def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
-        question, uplink = self._question, self._uplink
-        if question is None or uplink is None or not self._schedule.due(now, question.id, uplink.in_flight):
+        self._newest = message
+        question = self._question
+        if question is None or not self._schedule.due(now, question.id, len(self._scheduled)):
             return
         self._schedule.sent(now, question.id)
+        self._send(message, question, self._scheduled)
+
+    def _on_question_once(self, message: QuestionMsg) -> None:
+        """Sends the newest image with a question of its own; who asks hears in any case what came of it."""
+        image = self._newest
+        try:
+            question = checked_question(message.text)
+        except ParameterError as error:
+            self.get_logger().warning(f"a message on 'question/once' is not taken: {error}")
+            return
+        if image is None:
+            self._refuse(message.header, question, f"no image has come yet on {self._image_topic}")
+        elif len(self._asked_once) >= _MOST_ASKED_ONCE:
+            self._refuse(image.header, question, f"{_MOST_ASKED_ONCE} questions of 'ask' wait for their reply already")
+        else:
+            self._tally.asked_once += 1
+            self._send(image, question, self._asked_once)
+
+    def _send(self, message: ImageMsg | CompressedImage, question: Question, under_way: set[int]) -> None:
+        """under_way: where it counts until it has come back."""
+        if self._uplink is None:
+            return
         self._keyframes += 1
         self._tally.requests += 1
+        under_way.add(self._keyframes)
         make_upload = partial(_upload, message, self._settings["max_side"], self._settings["jpeg_quality"])
-        finished = partial(self._on_exchange, message.header, self.get_clock().now().to_msg())
-        uplink.submit(Keyframe(self._keyframes, question, make_upload), finished)
+        finished = partial(self._on_exchange, message.header, self._now(), under_way)
+        self._uplink.submit(Keyframe(self._keyframes, question, make_upload), finished)
 
-    def _on_exchange(self, header: Header, sent: Time, exchange: Exchange) -> None:
+    def _on_exchange(self, header: Header, sent: Time, under_way: set[int], exchange: Exchange) -> None:
         """A keyframe has come back. From the uplink's thread."""
-        self._tally.count(exchange, time.monotonic())
         keyframe, result = exchange.keyframe, exchange.result
+        under_way.discard(keyframe.id)
+        failed = self._tally.failures_in_a_row
+        self._tally.count(exchange, time.monotonic())
         if result.status is not Status.OK:
             text = f"keyframe {keyframe.id} of {self._image_topic}: {result.status.name}: {result.error}"
             self.get_logger().warning(text, throttle_duration_sec=5.0)
-        context = _context_msg(header, sent, self.get_clock().now().to_msg(), exchange)
+        elif failed:
+            self.get_logger().info(f"the cloud answers again, after {failed} requests that failed")
+        self._publish(self._contexts, _context_msg(header, sent, self._now(), exchange))
+
+    def _refuse(self, header: Header, question: Question, why: str) -> None:
+        """Answers a question that was not sent."""
+        self._keyframes += 1
+        now = self._now()
+        context = CloudContextMsg(
+            header=header,
+            keyframe_id=self._keyframes,
+            question_id=question.id,
+            question=question.text,
+            status=int(Status.DROPPED),
+            error_msg=f"not sent: {why}",
+            sent=now,
+            received=now,
+        )
         self._publish(self._contexts, context)
+
+    def _now(self) -> Time:
+        return self.get_clock().now().to_msg()
 
     # -- what people see ---------------------------------------------------------------------------------------------
 
     def _measured(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
-        tally = self._tally
-        metrics = MetricsMsg(
-            requests=tally.requests,
-            replies_ok=tally.replies[Status.OK],
-            replies_failed=sum(tally.replies.values()) - tally.replies[Status.OK],
-            bytes_up=tally.bytes_up,
-            in_flight=self._uplink.in_flight if self._uplink else 0,
-            delay_p50=percentile(tally.delays, 0.5),
-            delay_p95=percentile(tally.delays, 0.95),
-        )
-        values = {
-            "server": str(self._settings["base_url"]),
-            "requests": str(tally.requests),
-            **{f"replies {status.name}": str(tally.replies[status]) for status in Status},
-            "regions dropped": str(tally.regions_dropped),
-            "in flight": str(metrics.in_flight),
-            "bytes up": str(tally.bytes_up),
-            "delay p50 [s]": f"{metrics.delay_p50:.2f}",
-            "delay p95 [s]": f"{metrics.delay_p95:.2f}",
-            "last error": tally.last_error,
-        }
-        return metrics, values, self._health(time.monotonic())
-
-    def _health(self, now: float) -> Health:
-        """The state of the way to the cloud, in a line."""
-        tally = self._tally
-        if tally.failures_in_a_row:
-            return DiagnosticStatus.WARN, f"{tally.failures_in_a_row} failed in a row, last: {tally.last_error}"
-        if tally.last_answer is None:
-            return DiagnosticStatus.OK, "no reply yet"
-        return DiagnosticStatus.OK, f"answered {now - tally.last_answer:.1f} s ago"
+        in_flight = self._uplink.in_flight if self._uplink else 0
+        values = {"server": self._settings["base_url"], "in flight": str(in_flight), **self._tally.values()}
+        health = self._tally.health(time.monotonic(), self._host, self._key_from)
+        return self._tally.metrics(in_flight), values, health
 
 
 def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int) -> Upload:
