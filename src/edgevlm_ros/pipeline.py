@@ -24,14 +24,13 @@ from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
 from edgevlm_ros.tracking.memory import Memory
 from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
 from edgevlm_ros.transfer.conversation import Exchange, worded
+from edgevlm_ros.transfer.epoch import RESTART_NS
 from edgevlm_ros.transfer.focus import Focus, focus_map
 from edgevlm_ros.transfer.geometry import cleaned
 from edgevlm_ros.transfer.history import History, Replacement, bounded
 from edgevlm_ros.transfer.types import Answer, CloudContext, FocusMap, Frame, Outcome, Question, Source, Turn
 from edgevlm_ros.transfer.views import compose
 
-# A frame this much older than the one before it means that the stream began anew (a looping bag), not jitter.
-_RESTART_NS = 1_000_000_000
 # Frames that a region is carried over within one frame's time, when its question comes back after a while.
 _MOST_STEPS = 8
 _MOST_QUESTIONS = 16
@@ -181,17 +180,22 @@ class Pipeline:
 
     def on_frame(self, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None) -> Answer:
         """Answers the standing question about one frame. What the engine raises leaves the history as it was."""
+        if self._now is not None and frame.stamp < self._now - RESTART_NS:
+            self.restart()
         with self._lock:
-            if self._now is not None and frame.stamp < self._now - _RESTART_NS:
-                self._history, self._untold = History(), frozenset()
-                self._tracks.clear()
-                self._memory.clear()
-                self._stream += 1
             self._now = frame.stamp
         answer = self._answer(frame, self._question, on_token, stop)
         with self._lock:
             self._history = self._history.said(Turn(frame.stamp, answer.question, answer.text, Source.EDGE))
         return answer
+
+    def restart(self) -> None:
+        """Forgets what was said and seen: the stream begins anew. On the inference thread."""
+        with self._lock:
+            self._history, self._untold, self._now = History(), frozenset(), None
+            self._tracks.clear()
+            self._memory.clear()
+            self._stream += 1
 
     def ask(
         self, question: Question, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None

@@ -1,63 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the edge node and the cloud bridge have in common: one camera, one standing question, a lifecycle, a report.
+"""What the edge node and the cloud bridge have in common: cameras, a lifecycle that can be recovered from, a report.
 
 Such a node configures (loads, connects), activates (listens), deactivates (is quiet, keeps what it loaded) and cleans
-up. Nothing that comes in on a topic can end it.
+up. Nothing that comes in on a topic can end it, and a transition that fails leaves it where it was.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 
 from edgevlm_msgs.msg import Metrics as MetricsMsg
-from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.nodes import qos
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
+from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
+from edgevlm_ros.nodes.camera_input import CameraInput, Health
+from edgevlm_ros.nodes.parameters import Parameter, Parameters
 from edgevlm_ros.transfer.types import Question
+
+__all__ = ["CAMERA_PARAMETERS", "CameraNode", "Health", "checked_question", "percentile"]
 
 CAMERA_PARAMETERS = (
     Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),
     Parameter("image_transport", "raw", "Which of the camera's topics to take.", choices=("raw", "compressed")),
 )
 
-Health = tuple[bytes, str]
-"""Level of a DiagnosticStatus, and what it says."""
-
-_MAX_QUESTION_CHARS = 2000
-_NO_IMAGE_AFTER_S = 5.0
-
 
 class CameraNode(LifecycleNode):
-    """In `image` (or `image/compressed`) and `question`; out `metrics` and `/diagnostics`.
+    """Out `/diagnostics`, one status for each camera; see Camera for the rest.
 
-    A subclass fills in the methods that raise here, and lists in `_entities` what it creates for its active time, with
-    what destroys it. table: its parameters, CAMERA_PARAMETERS among them.
+    A subclass fills in the methods that are empty here, and lists in `_entities` what it creates for its active time,
+    with what destroys it. table: its parameters, CAMERA_PARAMETERS among them.
     """
 
     def __init__(self, name: str, table: Sequence[Parameter], **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._configured = False
-        self._question: Question | None = None
-        self._image_topic = ""
-        self._activated = 0.0
-        self._last_image: float | None = None
+        self._cameras: Sequence[Camera] = ()
         self._entities: list[tuple[Any, Any]] = []
         self._publishers_made: list[Any] = []
         self._settings = Parameters(self, table, self._on_parameters, lambda: self._configured)
+        service = self._service_change_state
+        service.callback = partial(self._on_change_state, service.callback)
 
     # -- what a subclass does ----------------------------------------------------------------------------------------
 
     def _configure(self) -> None:
         """Loads and connects; what it raises is told to people and the node stays unconfigured."""
 
+    def _see(self) -> Sequence[Camera]:
+        """The cameras, once configured: here the one of the node's namespace."""
+        return [Camera(self, "", self._on_camera, self._stand, self._measured)]
+
     def _activate(self) -> None:
-        """Begins, before the first image."""
+        """Begins, before the first image; what it raises is told to people and the node stays inactive."""
 
     def _quiet(self) -> None:
         """Stops what _activate began. May be called again."""
@@ -69,16 +70,27 @@ class CameraNode(LifecycleNode):
         """Takes over live parameters; raises ValueError to refuse them."""
 
     def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
-        """Takes one image; now: seconds on the steady clock. Must not wait for anything."""
+        """Takes one image of the only camera; now: seconds on the steady clock. Must not wait for anything."""
 
     def _stand(self, question: Question) -> None:
-        """Takes over another standing question."""
+        """Takes over another standing question of the only camera."""
 
     def _measured(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
-        """The metrics, the values for people, and how it is while images come and a question stands."""
+        """The metrics, the values for people, and how it is while images of the only camera come."""
         raise AssertionError("a camera node measures itself")
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------
+
+    def _on_change_state(
+        self, change: Callable[..., ChangeState.Response], request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """rclpy lets a transition that is not possible now end the node; here it is refused."""
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            self.get_logger().warning(f"a transition is refused: {error}")
+            response.success = False
+            return response
 
     @property
     def autostart(self) -> bool:
@@ -87,30 +99,27 @@ class CameraNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self._configure()
+            self._cameras = self._see()
+            self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
         except Exception as error:
             self.get_logger().fatal(str(error) or repr(error))
-            self._release()
+            self.close()
             return TransitionCallbackReturn.FAILURE
-        self._metrics = self._publisher(MetricsMsg, "metrics")
-        self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
         self._configured = True
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._activated, self._last_image = time.monotonic(), None
-        image_type: Any = ImageMsg
-        self._image_topic = self.resolve_topic_name("image")
-        if self._settings["image_transport"] == "compressed":
-            image_type, self._image_topic = CompressedImage, self._image_topic + "/compressed"
-        self._activate()
-        questions = self.create_subscription(QuestionMsg, "question", self._on_question, qos.LATCHED)
-        images = self.create_subscription(image_type, self._image_topic, self._on_image, qos.NEWEST_IMAGE)
-        self._entities += [
-            (self.destroy_subscription, questions),
-            (self.destroy_subscription, images),
-            # on the steady clock: a paused simulation must not silence the diagnostics
-            (self.destroy_timer, self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))),
-        ]
+        try:
+            for camera in self._cameras:
+                camera.open(self._settings["image_transport"])
+            self._activate()
+        except Exception as error:
+            self.get_logger().fatal(f"cannot be activated: {str(error) or repr(error)}")
+            self._end_activity()
+            return TransitionCallbackReturn.FAILURE
+        # on the steady clock: a paused simulation must not silence the diagnostics
+        timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._entities.append((self.destroy_timer, timer))
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -125,9 +134,17 @@ class CameraNode(LifecycleNode):
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, from where everything can be tried again."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
     def close(self) -> None:
         """From any state back to nothing: quiet, and all that was loaded is free."""
         self._end_activity()
+        for camera in self._cameras:
+            camera.release()
+        self._cameras = ()
         self._release()
         for publisher in self._publishers_made:
             self.destroy_publisher(publisher)
@@ -135,10 +152,28 @@ class CameraNode(LifecycleNode):
         self._configured = False
 
     def _end_activity(self) -> None:
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities.clear()
         self._quiet()
+        while self._entities:
+            destroy, entity = self._entities.pop()
+            destroy(entity)
+        for camera in self._cameras:
+            camera.close()
+
+    # -- for a subclass ----------------------------------------------------------------------------------------------
+
+    @property
+    def _inputs(self) -> list[CameraInput]:
+        return [camera.input for camera in self._cameras if camera.input is not None]
+
+    @property
+    def _question(self) -> Question | None:
+        """The standing question of the only camera."""
+        return self._cameras[0].question if self._cameras else None
+
+    @property
+    def _image_topic(self) -> str:
+        """Of the only camera, resolved."""
+        return self._cameras[0].topic if self._cameras else self.resolve_topic_name("image")
 
     def _publisher(self, kind: Any, topic: str, profile: Any = qos.EVENTS) -> Any:
         """A publisher that lives until the node is cleaned up."""
@@ -151,65 +186,7 @@ class CameraNode(LifecycleNode):
         if self.context.ok():
             publisher.publish(message)
 
-    # -- what comes in -----------------------------------------------------------------------------------------------
-
-    def _on_image(self, message: ImageMsg | CompressedImage) -> None:
-        self._last_image = time.monotonic()
-        self._on_camera(message, self._last_image)
-
-    def _on_question(self, message: QuestionMsg) -> None:
-        try:
-            self._take(checked_question(message.text))
-        except ParameterError as error:
-            self.get_logger().warning(f"a message on 'question' is not taken: {error}")
-
-    def _take(self, question: Question) -> None:
-        self._question = question
-        self._stand(question)
-
-    # -- what people see ---------------------------------------------------------------------------------------------
-
     def _report(self) -> None:
-        metrics, values, health = self._measured()
-        metrics.node = self.get_name()
-        metrics.header.stamp = self.get_clock().now().to_msg()
-        self._publish(self._metrics, metrics)
-        level, text = self._ill() or health
-        if level != DiagnosticStatus.OK:
-            self.get_logger().warning(text, throttle_duration_sec=10.0)
-        status = DiagnosticStatus(level=level, name=self.get_name(), message=text, hardware_id="edgevlm")
-        asked = {"question": self._question.text if self._question else ""}
-        status.values = [KeyValue(key=key, value=value) for key, value in {**asked, **values}.items()]
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = metrics.header.stamp
+        array = DiagnosticArray(status=[camera.report(self.get_name()) for camera in self._cameras])
+        array.header.stamp = self.get_clock().now().to_msg()
         self._publish(self._diagnostics, array)
-
-    def _ill(self) -> Health | None:
-        """What keeps any camera node from its work."""
-        since = time.monotonic() - (self._last_image or self._activated)
-        if since > _NO_IMAGE_AFTER_S:
-            publishers = self.count_publishers(self._image_topic)
-            return DiagnosticStatus.WARN, (
-                f"no image on {self._image_topic} for {since:.0f} s ({publishers} publishers): "
-                "remap 'image' to your camera's topic, or set image_transport"
-            )
-        if self._question is None:
-            return DiagnosticStatus.WARN, (
-                "no question yet: set the edge node's parameter 'question', call 'set_question', "
-                "or publish on 'question'"
-            )
-        return None
-
-
-def checked_question(text: str) -> Question:
-    """Raises ParameterError for a text that is no question."""
-    text = text.strip()
-    if not 0 < len(text) <= _MAX_QUESTION_CHARS:
-        raise ParameterError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters, not {len(text)}")
-    return Question(text)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies; 0 if there are none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

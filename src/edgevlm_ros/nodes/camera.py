@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One camera as a node of ours serves it: its images, its standing question, and the report about it.
+
+A node may serve several; each has its topics below its own name, and nothing of one shows in another.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMsg
+
+from edgevlm_msgs.msg import Metrics as MetricsMsg
+from edgevlm_msgs.msg import Question as QuestionMsg
+from edgevlm_ros.nodes import memory, qos
+from edgevlm_ros.nodes.camera_input import CameraInput, Health
+from edgevlm_ros.nodes.parameters import ParameterError
+from edgevlm_ros.transfer.types import Question
+
+Measured = tuple[MetricsMsg, Mapping[str, str], Health]
+"""The metrics, the values for people, and how it is while images come and a question stands."""
+
+_MAX_QUESTION_CHARS = 2000
+_SAID_AGAIN_S = 60.0
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+class Camera:
+    """In `image` (or `image/compressed`) and `question`, out `metrics`, below the camera's name.
+
+    name: empty for the camera of the node's namespace. take: takes one image and the steady time of its arrival, and
+    must not wait. stand: takes over another standing question. measured: how what the node does for it is doing.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        take: Callable[[ImageMsg | CompressedImage, float], None],
+        stand: Callable[[Question], None],
+        measured: Callable[[], Measured],
+    ) -> None:
+        self.name = name
+        self.prefix = f"{name}/" if name else ""
+        self.question: Question | None = None
+        self.input: CameraInput | None = None
+        self.logger = node.get_logger().get_child(name.replace("/", ".")) if name else node.get_logger()
+        self._node = node
+        self._take = take
+        self._stand = stand
+        self._measured = measured
+        self._publishers: list[Any] = []
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self._said: dict[str, float] = {}
+        self._metrics = self.publisher(MetricsMsg, "metrics")
+
+    def open(self, transport: str) -> None:
+        """Begins to listen. transport: raw or compressed."""
+        self._said.clear()
+        self.input = CameraInput(self._node, self.prefix + "image", transport, self._take)
+        self.subscribe(QuestionMsg, "question", self._on_question, qos.LATCHED)
+
+    def close(self) -> None:
+        """Listens no more. May be called again."""
+        while self._entities:
+            destroy, entity = self._entities.pop()
+            destroy(entity)
+        if self.input is not None:
+            self.input.close()
+            self.input = None
+
+    def release(self) -> None:
+        """Publishes no more. May be called again."""
+        while self._publishers:
+            self._node.destroy_publisher(self._publishers.pop())
+
+    # -- what goes out and comes in ----------------------------------------------------------------------------------
+
+    @property
+    def topic(self) -> str:
+        """Of its images, resolved."""
+        return self.input.topic if self.input else self._node.resolve_topic_name(self.prefix + "image")
+
+    def publisher(self, kind: Any, topic: str, profile: Any = qos.EVENTS) -> Any:
+        """A publisher below the camera's name that lives until it is released."""
+        publisher = self._node.create_publisher(kind, self.prefix + topic, profile)
+        self._publishers.append(publisher)
+        return publisher
+
+    def publish(self, publisher: Any, message: Any) -> None:
+        """Publishes while ROS is up: the last message of a thread may come when it is not."""
+        if self._node.context.ok():
+            publisher.publish(message)
+
+    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: Any = qos.EVENTS) -> None:
+        """A subscription below the camera's name that lives until it is closed."""
+        subscription = self._node.create_subscription(kind, self.prefix + topic, callback, profile)
+        self._entities.append((self._node.destroy_subscription, subscription))
+
+    def serve(self, kind: Any, service: str, callback: Callable[[Any, Any], Any]) -> None:
+        """A service below the camera's name that lives until it is closed."""
+        server = self._node.create_service(kind, self.prefix + service, callback)
+        self._entities.append((self._node.destroy_service, server))
+
+    def stand(self, question: Question) -> None:
+        """Makes a question the standing one."""
+        self.question = question
+        self._stand(question)
+
+    def _on_question(self, message: QuestionMsg) -> None:
+        try:
+            self.stand(checked_question(message.text))
+        except ParameterError as error:
+            self.logger.warning(f"a message on '{self.prefix}question' is not taken: {error}")
+
+    # -- what people see ---------------------------------------------------------------------------------------------
+
+    def report(self, status_name: str) -> DiagnosticStatus:
+        """Publishes the metrics; the same for people. What is wrong is logged when it is new, and once a minute."""
+        now = time.monotonic()
+        metrics, values, health = self._measured()
+        metrics.header.stamp = self._node.get_clock().now().to_msg()
+        metrics.node, metrics.camera = self._node.get_name(), self.name
+        metrics.frame_rate = self.input.rate if self.input else 0.0
+        metrics.stamp_age = self.input.stamp_age if self.input else math.nan
+        metrics.memory, metrics.gpu_memory = memory.resident(), memory.gpu()
+        self.publish(self._metrics, metrics)
+        level, text = self._ill(now) or health
+        if level != DiagnosticStatus.OK:
+            self._say(text, now)
+        name = f"{status_name}: {self.name}" if self.name else status_name
+        status = DiagnosticStatus(level=level, name=name, message=text, hardware_id="edgevlm")
+        told = {
+            "question": self.question.text if self.question else "",
+            **(self.input.values(now) if self.input else {}),
+            **values,
+            "memory [MB]": f"{metrics.memory / 1e6:.0f}",
+            "GPU memory [MB]": f"{metrics.gpu_memory / 1e6:.0f}",
+        }
+        status.values = [KeyValue(key=key, value=value) for key, value in told.items()]
+        return status
+
+    def _ill(self, now: float) -> Health | None:
+        """What keeps any node from its work for this camera."""
+        ill = self.input.ill(now) if self.input else None
+        if ill is None and self.question is None:
+            return DiagnosticStatus.WARN, (
+                f"no question yet: set the edge node's parameter 'question', call '{self.prefix}set_question', "
+                f"or publish on '{self.prefix}question'"
+            )
+        return ill
+
+    def _say(self, text: str, now: float) -> None:
+        kind = _NUMBER.sub("", text)  # the same trouble, however its numbers grow
+        if now - self._said.get(kind, -math.inf) >= _SAID_AGAIN_S:
+            self._said[kind] = now
+            self.logger.warning(text)
+
+
+def checked_question(text: str) -> Question:
+    """Raises ParameterError for a text that is no question."""
+    text = text.strip()
+    if not 0 < len(text) <= _MAX_QUESTION_CHARS:
+        raise ParameterError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters, not {len(text)}")
+    return Question(text)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which that share of them lies; 0 if there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One camera of the edge node: the newest of its frames, its conversation with the model, and what is told of both.
+
+An image callback only stores the newest frame. The node's inference thread gives every camera its turn: one frame that
+is answered, and at most one question of `ask` about it. Nothing that comes in on a topic can end the node.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMsg
+
+from edgevlm_msgs.action import Ask
+from edgevlm_msgs.msg import Answer as AnswerMsg
+from edgevlm_msgs.msg import CloudContext as CloudContextMsg
+from edgevlm_msgs.msg import Focus as FocusMsg
+from edgevlm_msgs.msg import Metrics as MetricsMsg
+from edgevlm_msgs.msg import Question as QuestionMsg
+from edgevlm_msgs.srv import SetQuestion
+from edgevlm_ros import overlay
+from edgevlm_ros.images import ImageError, to_image, to_rgb
+from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.activity import Activity
+from edgevlm_ros.nodes.arrivals import Arrival, Arrivals, rate
+from edgevlm_ros.nodes.asking import Asking, PendingAsk
+from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
+from edgevlm_ros.nodes.camera_input import Health
+from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
+from edgevlm_ros.nodes.parameters import ParameterError
+from edgevlm_ros.pipeline import Pipeline
+from edgevlm_ros.slot import NewestSlot
+from edgevlm_ros.transfer.epoch import Epoch
+from edgevlm_ros.transfer.types import Answer, Frame, Outcome, Question, Status
+
+# Of the frames that are not answered, so many are looked at to follow regions: 5 Hz is what tracking was measured at.
+_NOTICE_PERIOD_S = 0.2
+_SLOW_FACTOR = 5.0
+_FAILING = 3  # frames in a row
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """An image as it came, and when: seconds on the steady clock."""
+
+    message: ImageMsg | CompressedImage
+    received: float
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Raises ImageError."""
+        return Frame(to_nanoseconds(self.message.header.stamp), to_rgb(self.message))
+
+
+class _Counters:
+    """What has been seen and done since the node was activated; see Metrics.msg."""
+
+    def __init__(self) -> None:
+        self.seen = self.replaced = self.unasked = self.answered = self.bad = 0
+        self.applied = self.ignored = self.suspended = 0
+        self.failures_in_a_row = 0
+        self.last_error = ""
+        self.context_age = math.nan
+        self.last_context: tuple[float, int] | None = None
+        self.answers = Arrivals()
+        self.inference: deque[float] = deque(maxlen=100)
+        self.overhead: deque[float] = deque(maxlen=100)
+
+
+class EdgeCamera(Camera):
+    """In also `context`; out also `answer`, `focus`, `focus/map`, `focus/overlay`; service `set_question`; `ask`.
+
+    pipeline: its own, on the engine that all cameras share. waiting, deadline: see Asking.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, pipeline: Pipeline, waiting: int, deadline: float) -> None:
+        super().__init__(node, name, self._on_camera, pipeline.set_question, self._measure)
+        self._pipeline = pipeline
+        self._activity: Activity | None = None
+        self._slot: NewestSlot[_Shot] = NewestSlot()
+        self._newest: _Shot | None = None
+        self._epoch = Epoch()
+        self._anew = False
+        self._noticed = 0.0
+        self._counters = _Counters()
+        self._answers = self.publisher(AnswerMsg, "answer")
+        self._focuses = self.publisher(FocusMsg, "focus")
+        self._maps = self.publisher(ImageMsg, "focus/map")
+        self._overlays = self.publisher(ImageMsg, "focus/overlay")
+        self._questions = self.publisher(QuestionMsg, "question", qos.LATCHED)
+        self._asking = Asking(node, self.prefix, waiting, deadline, self._ready, self._wake)
+        self._asked_before = (0, 0)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self._pipeline
+
+    # -- lifecycle ---------------------------------------------------------------------------------------------------
+
+    def open(self, transport: str) -> None:
+        super().open(transport)
+        self.subscribe(CloudContextMsg, "context", self._on_context)
+        self.serve(SetQuestion, "set_question", self._on_set_question)
+
+    def begin(self, activity: Activity) -> None:
+        """Takes part in an active time of the node."""
+        self._counters = _Counters()
+        self._asked_before = self._asking.answered, self._asking.refused
+        self._slot, self._newest, self._epoch = NewestSlot(), None, Epoch()
+        self._activity = activity
+
+    def end(self) -> None:
+        """Takes part no more: what waits is told so. May be called again."""
+        self._activity = None
+        self._asking.end()
+
+    def release(self) -> None:
+        """Frees what is its own; the engine is the node's."""
+        self._asking.close()
+        self._pipeline.close()
+        super().release()
+
+    def begin_anew(self) -> None:
+        """The clock of the stream was set back: what is waiting and what was said is of another time."""
+        self._epoch.begin(time.monotonic())
+        self._counters.replaced += self._slot.take() is not None
+        self._anew = True
+
+    # -- questions and contexts --------------------------------------------------------------------------------------
+
+    def ask(self, text: str) -> Question:
+        """Makes a question the standing one, here and for all who listen. Raises ParameterError if it cannot be."""
+        question = checked_question(text)
+        self.stand(question)
+        message = QuestionMsg(question_id=question.id, text=question.text)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self.publish(self._questions, message)
+        return question
+
+    def _on_set_question(self, request: SetQuestion.Request, response: SetQuestion.Response) -> SetQuestion.Response:
+        try:
+            response.question_id = self.ask(request.text).id
+            response.success = True
+        except ParameterError as error:
+            response.message = str(error)
+        return response
+
+    def _on_context(self, message: CloudContextMsg) -> None:
+        now = time.monotonic()
+        self._counters.last_context = now, int(message.status)
+        outcome = None
+        try:
+            self._asking.on_context(message)
+            context = to_context(message)
+            if self._epoch.holds(context.stamp, now - message.delay):
+                outcome = self._pipeline.on_context(context)
+        except Exception as error:
+            self.logger.error(f"a message on '{self.prefix}context' is not taken: {error}", throttle_duration_sec=5.0)
+        self._counters.applied += outcome in (Outcome.APPLIED, Outcome.SUSPENDED)
+        self._counters.ignored += outcome not in (Outcome.APPLIED, Outcome.SUSPENDED)
+        self._counters.suspended += outcome is Outcome.SUSPENDED
+
+    # -- frames as they come -----------------------------------------------------------------------------------------
+
+    def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
+        self._counters.seen += 1
+        anew = self._epoch.frame(to_nanoseconds(message.header.stamp), now)
+        self._anew = self._anew or anew
+        replaced = self._slot.put(_Shot(message, now))
+        self._wake()
+        if replaced is not None:
+            self._counters.replaced += 1
+            if not anew:  # a frame of another time has nothing to say about this one
+                self._notice(replaced)
+
+    def _notice(self, shot: _Shot) -> None:
+        """Lets regions follow the scene through a frame that is not answered."""
+        if shot.received - self._noticed < _NOTICE_PERIOD_S:
+            return
+        self._noticed = shot.received
+        try:
+            self._pipeline.notice(shot.frame)
+        except Exception as error:
+            self._refuse(error)
+
+    def _wake(self) -> None:
+        if self._activity is not None:
+            self._activity.wake()
+
+    def _ready(self) -> int:
+        """Whether a goal of `ask` can be served: an error code of its result."""
+        if self._activity is None:
+            return int(Ask.Result.ERROR_INACTIVE)
+        return int(Ask.Result.ERROR_NONE if self._counters.seen else Ask.Result.ERROR_NO_FRAME)
+
+    # -- the inference thread ----------------------------------------------------------------------------------------
+
+    def step(self, activity: Activity) -> bool:
+        """One turn: answers the newest frame if it is new, and one waiting question. Whether there was any."""
+        if activity.over():
+            return False
+        if self._anew:
+            self._anew = False
+            self._pipeline.restart()
+        shot = self._slot.take()
+        if shot is not None:
+            self._newest = shot
+            self._answer(shot, activity)
+        pending = None if activity.over() else self._asking.take()
+        if pending is not None:
+            self._serve(pending)
+        return shot is not None or pending is not None
+
+    def _answer(self, shot: _Shot, activity: Activity) -> None:
+        counters = self._counters
+        if self.question is None:
+            counters.unasked += 1
+            return
+        try:
+            answer = self._pipeline.on_frame(shot.frame, stop=activity.over)
+            frame_age = time.monotonic() - shot.received
+            message = to_answer_msg(answer, shot.message.header, self._pipeline.engine.name, frame_age)
+            if not activity.publish(lambda: self.publish(self._answers, message)):
+                return
+            counters.answered += 1
+            counters.failures_in_a_row = 0
+            counters.inference.append(answer.inference_time)
+            counters.overhead.append(frame_age - answer.inference_time)
+            counters.answers.add(Arrival(time.monotonic(), answer.stamp, answer.stamp))
+            counters.context_age = message.context_age if message.context_used else math.nan
+            self._show(shot.frame, answer, message, activity)
+        except Exception as error:
+            counters.bad += 1
+            counters.failures_in_a_row += 1
+            counters.last_error = str(error) or repr(error)
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        """Says what is wrong with a frame; the next one is another chance."""
+        what = str(error) if isinstance(error, ImageError) else f"a frame was not answered: {error!r}"
+        self.logger.error(f"{self.topic}: {what}", throttle_duration_sec=5.0)
+
+    def _show(self, frame: Frame, answer: Answer, message: AnswerMsg, activity: Activity) -> None:
+        focus = self._pipeline.focus
+        strength = focus.beta if "attention" in answer.focus_mode else 0.0
+        shown: list[tuple[Any, Any]] = [(self._focuses, to_focus_msg(answer, message.header, strength))]
+        if answer.focus is not None and self._maps.get_subscription_count():
+            shown.append((self._maps, to_image(message.header, answer.focus.grid, "32FC1")))
+        if self._overlays.get_subscription_count():
+            picture = overlay.render(frame.image, answer, focus)
+            shown.append((self._overlays, to_image(message.header, picture[..., ::-1], "bgr8")))
+        for publisher, told in shown:
+            activity.publish(lambda publisher=publisher, told=told: self.publish(publisher, told))  # type: ignore[misc]
+
+    def _serve(self, pending: PendingAsk) -> None:
+        """Answers a question of `ask` about the newest frame, whose vision the engine still has if it was answered."""
+        shot = self._newest
+        if shot is None:
+            pending.failed(Ask.Result.ERROR_NO_FRAME, f"no frame has come yet on {self.topic}")
+            return
+        try:
+            answer = self._pipeline.ask(pending.question, shot.frame, pending.on_token, pending.stopped)
+            frame_age = time.monotonic() - shot.received
+            pending.answered(to_answer_msg(answer, shot.message.header, self._pipeline.engine.name, frame_age))
+        except Exception as error:
+            pending.failed(Ask.Result.ERROR_ENGINE, f"the model failed on this frame: {error}")
+
+    # -- what people see ---------------------------------------------------------------------------------------------
+
+    def _measure(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
+        now, counters = time.monotonic(), self._counters
+        asked, refused = self._asked_before
+        metrics = MetricsMsg(
+            frames_seen=counters.seen,
+            frames_answered=counters.answered,
+            frames_dropped=counters.replaced + counters.unasked,
+            frames_bad=counters.bad,
+            contexts_applied=counters.applied,
+            contexts_ignored=counters.ignored,
+            contexts_suspended=counters.suspended,
+            regions_dropped=self._pipeline.regions_dropped,
+            asked=self._asking.answered - asked,
+            asks_refused=self._asking.refused - refused,
+            answer_rate=rate(counters.answers.newest(now), now),
+            context_age=counters.context_age,
+            inference_p50=percentile(counters.inference, 0.5),
+            inference_p95=percentile(counters.inference, 0.95),
+            overhead_p95=percentile(counters.overhead, 0.95),
+        )
+        values = {
+            "model": self._pipeline.engine.name,
+            "answers [Hz]": f"{metrics.answer_rate:.1f}",
+            "inference p50 [ms]": f"{metrics.inference_p50 * 1e3:.0f}",
+            "inference p95 [ms]": f"{metrics.inference_p95 * 1e3:.0f}",
+            "overhead p95 [ms]": f"{metrics.overhead_p95 * 1e3:.1f}",
+            "frames seen": str(metrics.frames_seen),
+            "frames answered": str(metrics.frames_answered),
+            "frames dropped": str(metrics.frames_dropped),
+            "frames bad": str(metrics.frames_bad),
+            "cloud": _cloud(counters.last_context, now),
+            "context age [s]": "none in use" if math.isnan(counters.context_age) else f"{counters.context_age:.1f}",
+            "contexts applied": str(metrics.contexts_applied),
+            "contexts ignored": str(metrics.contexts_ignored),
+            "contexts suspended": str(metrics.contexts_suspended),
+            "regions dropped": str(metrics.regions_dropped),
+            "asked": str(metrics.asked),
+            "asks refused": str(metrics.asks_refused),
+        }
+        frame_rate = self.input.rate if self.input else 0.0
+        return metrics, values, _health(counters, frame_rate, metrics.answer_rate)
+
+
+def _health(counters: _Counters, frame_rate: float, answer_rate: float) -> Health:
+    """How answering goes while images come. Rates: of each second."""
+    if counters.failures_in_a_row >= _FAILING:
+        return DiagnosticStatus.ERROR, (
+            f"{counters.failures_in_a_row} frames in a row were not answered, the last one since: {counters.last_error}"
+        )
+    if len(counters.inference) >= _FAILING and frame_rate >= _SLOW_FACTOR * answer_rate > 0.0:
+        return DiagnosticStatus.WARN, (
+            f"the model gives {answer_rate:.1f} answers a second and the camera {frame_rate:.1f} frames, so that it "
+            f"sees one of {frame_rate / answer_rate:.0f}: take a smaller model, fewer tokens (max_new_tokens), a lower "
+            "focus.pixel_budget, or a lower rate of the camera"
+        )
+    return DiagnosticStatus.OK, "answering"
+
+
+def _cloud(last: tuple[float, int] | None, now: float) -> str:
+    """The state of the cloud by the last context that came: seconds on the steady clock, and its status."""
+    if last is None:
+        return "nothing has come from it"
+    known = {int(status): status.name for status in Status}
+    return f"{known.get(last[1], f'status {last[1]}')} {now - last[0]:.1f} s ago"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One camera of the edge node: what odd frames, odd questions and silence do, and what people are told."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from edgevlm_msgs.msg import Question
+from edgevlm_ros import overlay
+from edgevlm_ros.images import to_image
+from edgevlm_ros.nodes import edge_camera, qos
+from edgevlm_ros.nodes.arrivals import Arrival
+from support.edge_robot import PICTURE, QUESTION, EdgeRobot
+
+
+@pytest.fixture
+def robot(ros: Any, tiny_model: Path) -> EdgeRobot:
+    return EdgeRobot(ros, tiny_model)
+
+
+def test_pictures_that_nobody_looks_at_are_not_made(robot: EdgeRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    render, convert = overlay.render, edge_camera.to_image
+    monkeypatch.setattr(overlay, "render", lambda *args: made.append("overlay") or render(*args))
+    monkeypatch.setattr(edge_camera, "to_image", lambda *args: made.append(args[-1]) or convert(*args))
+    robot.side.see(1.0)
+    robot.side.tell(1.0, "on the left")
+    robot.until(lambda: robot.side.metrics and robot.side.metrics[-1].contexts_applied)
+    assert any(robot.side.see(1.5 + step / 100).focus_mode == "crop" for step in range(40))
+    assert made == []
+    shown: list[Image] = []
+    for topic in ("focus/overlay", "focus/map"):
+        robot.node.create_subscription(Image, topic, shown.append, qos.EVENTS)
+    robot.until(lambda: all(robot.edge.count_subscribers(topic) for topic in ("/focus/overlay", "/focus/map")))
+    robot.side.see(2.5)
+    robot.until(lambda: len(shown) >= 2)
+    assert set(made) == {"overlay", "bgr8", "32FC1"}
+
+
+@pytest.mark.parametrize(
+    ("sec", "nanosec", "frame_id"), [(0, 0, ""), (-5, 7, "x"), (2**31 - 1, 2**32 - 1, "camera"), (3, 0, "é" * 5000)]
+)
+def test_a_frame_with_an_odd_header_is_answered_under_it(
+    robot: EdgeRobot, sec: int, nanosec: int, frame_id: str
+) -> None:
+    robot.side.see(1.0)
+    robot.side.tell(1.0, "on the left")
+    header = Header(frame_id=frame_id)
+    header.stamp.sec, header.stamp.nanosec = sec, nanosec
+    message = to_image(header, PICTURE, "rgb8")
+    robot.until(lambda: robot.side.camera.publish(message) or robot.side.answers[-1].header == header)
+    robot.side.tell(1.0, "on the left")
+    assert robot.side.see(5.0).text
+
+
+def test_a_camera_that_disappears_and_returns_is_answered_again(robot: EdgeRobot) -> None:
+    robot.side.see(1.0)
+    robot.node.destroy_publisher(robot.side.camera)
+    robot.until(lambda: robot.edge.count_publishers("/image") == 0)
+    robot.side.camera = robot.node.create_publisher(Image, "image", qos.EVENTS)
+    robot.meet()
+    assert robot.side.see(2.0).text
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "why? " * 20_000])
+def test_a_question_that_is_none_is_refused_with_a_reason_and_changes_nothing(robot: EdgeRobot, text: str) -> None:
+    response = robot.side.ask(text)
+    assert not response.success
+    assert "a question has 1 to 2000 characters" in response.message
+    refused = robot.set("question", text)
+    assert not refused.successful
+    assert "question" in refused.reason
+    publisher = robot.node.create_publisher(Question, "question", qos.LATCHED)
+    robot.until(lambda: publisher.get_subscription_count() == 2)
+    publisher.publish(Question(text=text))
+    robot.until(lambda: robot.side.questions[-1].text == text)
+    assert robot.side.see(1.0).question == QUESTION
+
+
+def test_changing_another_parameter_does_not_bring_back_the_question_of_the_start(robot: EdgeRobot) -> None:
+    assert robot.side.ask("what is ahead?").success
+    assert robot.set("focus.half_life", 2.0).successful
+    assert robot.side.see(1.0).question == "what is ahead?"
+
+
+def test_the_report_tells_rates_ages_memory_and_the_cloud(robot: EdgeRobot) -> None:
+    side = robot.side
+    side.see(time.time())
+    robot.until(lambda: "nothing has come" in dict_of(robot.status()).get("cloud", ""))
+    assert np.isnan(side.metrics[-1].context_age)
+    second = time.time()
+    side.see(second)
+    side.tell(second, "on the left")
+    robot.until(lambda: side.see(time.time()).context_used)
+    robot.until(lambda: side.metrics[-1].context_age >= 0.0)
+    metrics = side.metrics[-1]
+    assert metrics.memory > 50e6
+    assert metrics.frame_rate > 0.0
+    assert metrics.answer_rate > 0.0
+    assert 0.0 <= metrics.stamp_age < 60.0
+    robot.until(lambda: dict_of(robot.status())["cloud"].startswith("OK"))
+
+
+def dict_of(status: DiagnosticStatus | None) -> dict[str, str]:
+    return {value.key: value.value for value in status.values} if status else {}
+
+
+def test_frames_that_fail_in_a_row_are_an_error_until_one_is_answered(robot: EdgeRobot) -> None:
+    def told(level: bytes, text: str) -> bool:
+        status = robot.status()
+        return status is not None and status.level == level and text in status.message
+
+    def film(encoding: str, picture: Any) -> None:
+        header = Header()
+        header.stamp = robot.node.get_clock().now().to_msg()
+        robot.side.camera.publish(to_image(header, picture, encoding))
+
+    depth = np.zeros((4, 4), np.float32)
+    robot.until(lambda: film("32FC1", depth) or told(DiagnosticStatus.ERROR, "32FC1 is a depth image"))
+    robot.until(lambda: film("rgb8", PICTURE) or not told(DiagnosticStatus.ERROR, ""))
+    assert robot.side.answers
+
+
+def test_a_model_far_slower_than_its_camera_is_told_with_both_rates_and_what_to_do() -> None:
+    counters = edge_camera._Counters()
+    for second in range(5):
+        counters.inference.append(1.0)
+        counters.answers.add(Arrival(float(second), 0, 0))
+    level, text = edge_camera._health(counters, frame_rate=30.0, answer_rate=1.0)
+    assert level == DiagnosticStatus.WARN
+    assert "1.0 answers a second and the camera 30.0 frames" in text
+    assert "max_new_tokens" in text
+    assert edge_camera._health(counters, frame_rate=4.0, answer_rate=1.0) == (DiagnosticStatus.OK, "answering")
