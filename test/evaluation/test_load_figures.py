@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
-from edgevlm_ros.evaluation.load import Asked, Cycle, Heard, Samples
+from edgevlm_ros.evaluation.load import Alone, Asked, Cycle, Heard, Samples
 from edgevlm_ros.evaluation.load_figures import doubts, figures, markdown, slope, targets, warm_up
 from edgevlm_ros.evaluation.load_plot import draw_load
 from edgevlm_ros.evaluation.process_use import Use
@@ -32,7 +32,7 @@ def samples(growth: float = 0.0, period: float = 0.34, stamp_age: float = 0.36, 
     images = [(START + second, 30 * second) for second in range(600)]
     cycles = [Cycle(0.9, 0.0, 0.3), Cycle(0.5, 0.01, 0.1)]
     cpu = {"machine": 600 * (0.98 + own) + 70.0, "edge_node": 600 * (0.98 + own), "camera": 40.0, "load": 20.0}
-    return Samples(answers, uses, images, cycles, [[0.33] * 100, [0.33] * 100], cpu)
+    return Samples(answers, uses, images, cycles, [Alone([0.33] * 100, 32.0), Alone([0.33] * 100, 34.0)], cpu)
 
 
 def verdicts(run: Samples) -> dict[str, Any]:
@@ -48,6 +48,8 @@ def test_a_node_that_keeps_pace_meets_every_target() -> None:
     assert found["own_cpu"] == pytest.approx(0.05, abs=1e-3)
     assert found["besides_on_inference_thread_cpu"] == pytest.approx(0.98 - 0.33 / 0.34, abs=5e-3)
     assert found["within_age_limit"] == 1.0
+    assert found["cpu_per_answer_ms"] == pytest.approx(1.03 * 340, rel=5e-3)
+    assert found["cpu_per_answer_alone_ms"] == pytest.approx(330.0)
     assert set(verdicts(samples()).values()) == {True}
     assert doubts(ASKED, found) == []
 
@@ -88,7 +90,7 @@ def test_what_makes_figures_doubtful_is_said() -> None:
     run = samples()
     run.cpu["machine"] += 600.0
     run.images = [(at, seen // 2) for at, seen in run.images]
-    run.alone[1] = [0.5] * 60
+    run.alone[1] = Alone([0.5] * 60, 20.0)
     told = " ".join(doubts(replace(ASKED, seconds=60.0), figures(ASKED, run)))
     for what in ("took 1.02 cores", "got 15.0", "3.03 answers a second before", "--minutes 10"):
         assert what in told

@@ -85,17 +85,25 @@ class Cycle:
     deactivated: float
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """The engine by itself: seconds of each answer, and CPU seconds of all of them together."""
+
+    seconds: list[float]
+    cpu: float
+
+
 @dataclass(slots=True)
 class Samples:
     """All that a run gave. answers: of the stream, oldest first. uses: of the node's process, the first one at the
-    stream's beginning. images: (at, seen by the node until then), of its metrics. alone: seconds of each answer, before
-    and after. cpu: seconds in the stream of the whole machine, of the node, of the camera and of this process."""
+    stream's beginning. images: (at, seen by the node until then), of its metrics. alone: before the stream and after
+    it. cpu: seconds in the stream of the whole machine, of the node, of the camera and of this process."""
 
     answers: list[Heard] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     images: list[tuple[float, int]] = field(default_factory=list)
     cycles: list[Cycle] = field(default_factory=list)
-    alone: list[list[float]] = field(default_factory=list)
+    alone: list[Alone] = field(default_factory=list)
     cpu: dict[str, float] = field(default_factory=dict)
 
 
@@ -190,8 +198,8 @@ def _listening(domain: int, log: Path, check: Check) -> Iterator[Listener]:
         context.try_shutdown()
 
 
-def _alone(asked: Asked, out: Path, processes: Processes, listener: Listener, tell: Tell) -> list[float]:
-    """Seconds of each of the engine's answers, while the node is idle."""
+def _alone(asked: Asked, out: Path, processes: Processes, listener: Listener, tell: Tell) -> Alone:
+    """The engine's answers while the node is idle."""
     result = out / f".{ALONE}.json"
     words = ["--model", asked.model, "--question", asked.question, "--tokens", str(asked.tokens)]
     words += ["--threads", str(asked.threads), "--seconds", str(asked.alone), "--result", str(result), *_camera(asked)]
@@ -203,9 +211,9 @@ def _alone(asked: Asked, out: Path, processes: Processes, listener: Listener, te
         if time.monotonic() - began > asked.alone + _READY_S:
             raise GraphError(f"the engine alone does not end; see {processes.log(ALONE)}")
     tell("the engine alone", asked.alone)
-    seconds: list[float] = json.loads(result.read_text())["seconds"]
+    measured = Alone(**json.loads(result.read_text()))
     result.unlink()
-    return seconds
+    return measured
 
 
 def _stream(asked: Asked, samples: Samples, processes: Processes, listener: Listener, tell: Tell) -> None:

@@ -193,5 +193,5 @@ def _samples(samples: Any) -> dict[str, Any]:
             [round(value, 4) for value in (heard.at - began, heard.age, heard.inference, heard.stamp_age)]
             for heard in samples.answers
         ],
-        "alone": [[round(seconds, 4) for seconds in spell] for spell in samples.alone],
+        "alone": [[round(seconds, 4) for seconds in spell.seconds] for spell in samples.alone],
     }

@@ -7,6 +7,7 @@ caches and shared memory find their size in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,10 +42,10 @@ def figures(asked: Asked, samples: Samples) -> dict[str, Any]:
     answers = [heard for heard in samples.answers if heard.at >= warm]
     uses = [use for use in samples.uses if use.at >= warm]
     inference = float(np.median([heard.inference for heard in answers])) if answers else float("nan")
-    alone = [seconds for spell in samples.alone for seconds in spell]
+    alone = [seconds for spell in samples.alone for seconds in spell.seconds]
     rate, rate_alone = _rate([heard.at for heard in answers]), len(alone) / sum(alone)
     age_limit = AGE * inference + 1 / asked.rate
-    own, besides = own_cpu(uses, answers, asked.threads)
+    own, besides = own_cpu(uses, answers, asked.threads or len(os.sched_getaffinity(0)))
     passed = samples.uses[-1].at - samples.uses[0].at
     others = samples.cpu["machine"] - samples.cpu[NODE] - samples.cpu[CAMERA] - samples.cpu["load"]
     return {
@@ -52,7 +53,7 @@ def figures(asked: Asked, samples: Samples) -> dict[str, Any]:
         "camera_rate": _pace(samples.images),
         "rate": rate,
         "rate_alone": rate_alone,
-        "rate_alone_before_and_after": [len(spell) / sum(spell) for spell in samples.alone],
+        "rate_alone_before_and_after": [len(spell.seconds) / sum(spell.seconds) for spell in samples.alone],
         "pace": rate / rate_alone,
         "in_engine": sum(heard.inference for heard in answers[1:]) / (answers[-1].at - answers[0].at)
         if len(answers) > 1
@@ -65,6 +66,8 @@ def figures(asked: Asked, samples: Samples) -> dict[str, Any]:
         "memory_mb": uses[-1].memory / _MB,
         "memory_slope_mb_per_min": slope([(use.at, use.memory) for use in uses]),
         "private_memory_slope_mb_per_min": slope([(use.at, use.private) for use in uses]),
+        "cpu_per_answer_ms": 1e3 * (uses[-1].cpu - uses[0].cpu) / len(answers) if answers else None,
+        "cpu_per_answer_alone_ms": 1e3 * sum(spell.cpu for spell in samples.alone) / len(alone),
         "own_cpu": own,
         "besides_on_inference_thread_cpu": besides,
         "first_answer_ms": [1e3 * cycle.first_answer for cycle in samples.cycles],
@@ -79,7 +82,7 @@ def own_cpu(uses: Sequence[Use], answers: Sequence[Heard], threads: int) -> tupl
     and what the inference thread does when it is not in the engine, as far as it had a core of its own all the time."""
     first, last = uses[0], uses[-1]
     passed = max(last.at - first.at, 1e-9)
-    inferring = busiest(first, last, max(threads, 1))
+    inferring = busiest(first, last, threads)
     in_engine = sum(heard.inference for heard in answers if heard.at <= last.at)
     besides = inferring - in_engine if threads == 1 else 0.0
     return (last.cpu - first.cpu - inferring) / passed, max(besides, 0.0) / passed
@@ -172,6 +175,8 @@ def markdown(load: dict[str, Any]) -> str:
         f"| answers within the age's limit, by stamps | {_told(found['within_age_limit'])} |",
         f"| memory at the end; growth of the private part | {found['memory_mb']:.0f} MB; "
         f"{_told(found['private_memory_slope_mb_per_min'])} MB a minute |",
+        f"| CPU of an answer, the node with all that it does; the engine alone | {_told(found['cpu_per_answer_ms'])}, "
+        f"{_told(found['cpu_per_answer_alone_ms'])} ms |",
         f"| the inference thread outside the engine, of a core | {found['besides_on_inference_thread_cpu']:.3f} |",
         f"| from activate to the first answer | {_list(found['first_answer_ms'])} |",
         f"| from deactivate to the last answer | {_list(found['last_answer_ms'])} |",
