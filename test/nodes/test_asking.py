@@ -7,25 +7,33 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
 from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from edgevlm_msgs.action import Ask
 from edgevlm_msgs.msg import Answer, CloudContext, Question
+from edgevlm_ros.images import to_image
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
 from edgevlm_ros.transfer.types import Question as Asked
+from support.scripted_cloud import ScriptedCloud
 
 QUESTION = "Who is there?"
+PICTURE = np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 Result = Ask.Result
 Script = Callable[[PendingAsk], None]
 
@@ -322,6 +330,13 @@ def test_what_waits_when_the_action_ends_is_still_told(robot: Robot, client: Cli
     robot.asking.close()
 
 
+def test_an_action_that_ends_when_nobody_spins_any_more_ends_quietly(robot: Robot, client: Client) -> None:
+    client.ask(wait_for_cloud=True)
+    robot.ros.executor.shutdown()
+    robot.asking.close()
+    robot.node.destroy_node()
+
+
 def test_nothing_of_a_goal_is_kept_but_for_a_client_that_is_late(robot: Robot, client: Client) -> None:
     for number in range(20):
         robot.answer(say("yes"))
@@ -445,3 +460,46 @@ def test_a_cancel_does_not_wait_for_the_cloud(robot: Robot, client: Client) -> N
     result = goal.result()
     assert goal.status == GoalStatus.STATUS_CANCELED
     assert (result.error_code, result.answer.text) == (Result.ERROR_CANCELED, "gas, left")
+
+
+# -- with the real nodes ---------------------------------------------------------------------------------------------
+
+
+def test_an_edge_node_and_its_bridge_answer_beside_the_standing_question(ros: Any, tiny_model: Path) -> None:
+    node = ros.node("camera")
+    answers: list[Answer] = []
+    node.create_subscription(Answer, "answer", answers.append, qos.EVENTS)
+    camera = node.create_publisher(Image, "image", qos.EVENTS)
+
+    def film() -> None:
+        camera.publish(to_image(Header(stamp=node.get_clock().now().to_msg()), PICTURE, "rgb8"))
+
+    node.create_timer(0.1, film)
+    with ScriptedCloud() as server:
+        settings = {"model": tiny_model, "question": "Where is the cart?", "threads": 1, "max_new_tokens": 6}
+        edge = ros.run_node("edge_node", **settings)
+        client = Client(ros)
+        assert ros.spin_until(lambda: answers), edge.output
+        goal = client.ask()
+        result = goal.result()
+        assert (result.error_code, result.error_msg) == (Result.ERROR_NONE, ""), edge.output
+        assert (result.answer.question, result.answer.source) == (QUESTION, Answer.SOURCE_EDGE)
+        assert result.answer.header.stamp.sec > 0
+        bridge = ros.run_node("cloud_bridge_node", base_url=server.base_url, keyframe_period=600.0)
+        assert ros.spin_until(lambda: node.count_subscribers("question/once")), bridge.output
+        for _ in range(20):  # the edge node may meet the bridge a little later than the test does
+            result = client.ask(wait_for_cloud=True, deadline=60.0).result()
+            if result.answer.source == Answer.SOURCE_CLOUD:
+                break
+        assert (result.answer.text, result.answer.model) == ("acid, left", "scripted-lvlm"), result.error_msg
+        assert result.answer.context_stamp == result.answer.header.stamp
+        seen = len(answers)
+        assert ros.spin_until(lambda: len(answers) > seen + 3), edge.output
+        assert {answer.question for answer in answers} == {"Where is the cart?"}
+        transitions = node.create_client(ChangeState, "edge_node/change_state")
+        assert ros.spin_until(transitions.service_is_ready)
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+        assert ros.spin_until(transitions.call_async(request).done), edge.output
+        assert client.ask().result().error_code == Result.ERROR_INACTIVE
+    assert edge.interrupt() == bridge.interrupt() == 0
+    assert "Traceback" not in edge.output + bridge.output
