@@ -131,14 +131,15 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
 def _semi_planar(data: NDArray[np.uint8], height: int, width: int, step: int, layout: _Layout) -> NDArray[np.uint8]:
     """Luma of the whole image, then its colours, two bytes each: of 2x2 pixels in 1.5 x step x height bytes, of each
     pixel in 3 x."""
+    assert layout.to_rgb is not None
     if layout.halves == 3:
         planes = np.ascontiguousarray(data.reshape(height * 3 // 2, step)[:, :width])
-        return cv2.cvtColor(planes, layout.to_rgb)  # type: ignore[call-overload,no-any-return]
+        return cv2.cvtColor(planes, layout.to_rgb)  # type: ignore[return-value]
     luma = data[: step * height].reshape(height, step)[:, :width]
     colours = data[step * height :].reshape(height, 2 * step)[:, : 2 * width]
     # an image of twice the size has these colours in the other layout, which OpenCV knows
     twice = np.vstack([luma.repeat(2, 0).repeat(2, 1), colours])
-    return np.ascontiguousarray(cv2.cvtColor(twice, layout.to_rgb)[::2, ::2])  # type: ignore[call-overload]
+    return np.ascontiguousarray(cv2.cvtColor(twice, layout.to_rgb)[::2, ::2], np.uint8)
 
 
 def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
@@ -169,10 +170,10 @@ def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
         raise ImageError(f"the compressed image ({len(data)} bytes) is damaged and cannot be decoded")
     if pixels.ndim == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-    layout = _LAYOUTS.get(encoding)
     # image_transport compresses the mosaic of a Bayer camera as it is, and has its name in the format
-    bayer = layout is not None and encoding.startswith("bayer")
-    return cv2.cvtColor(pixels, layout.to_rgb if bayer else cv2.COLOR_GRAY2RGB)  # type: ignore
+    mosaic = _LAYOUTS.get(encoding) if encoding.startswith("bayer") else None
+    to_rgb = cv2.COLOR_GRAY2RGB if mosaic is None or mosaic.to_rgb is None else mosaic.to_rgb
+    return cv2.cvtColor(pixels, to_rgb)  # type: ignore[return-value]
 
 
 def _check_jpeg(data: bytes) -> tuple[int, int]:
