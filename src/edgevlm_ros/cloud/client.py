@@ -3,12 +3,19 @@
 
 The network and the server may do what they like: `CloudClient.ask` returns a status and a message that says what to
 do about it, never an exception. Nothing is retried, since a keyframe ages: the next one is the retry.
+
+Each request has a connection of its own. On a shared one a server that answers twice has its second reply read as the
+answer to the next keyframe (h11 keeps what was left over), and one that was closed meanwhile fails what comes over it.
+The price are the round trips of TCP and TLS, against the seconds that a large model thinks.
 """
 
 import asyncio
 import json
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -16,22 +23,29 @@ import httpx
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import BoxFormat, box_extent, chat_request, instruction
 from edgevlm_ros.cloud.reply import ReplyError, parse_reply
-from edgevlm_ros.endpoint import check_base_url, is_loopback
+from edgevlm_ros.endpoint import check_base_url, is_loopback, redacted
 from edgevlm_ros.transfer.types import Region, Status
 from edgevlm_ros.words import clean_text
 
 _T = TypeVar("_T")
 MAX_BODY = 1 << 20
 """Bytes of a response that are read: 256 tokens with logprobs stay far below."""
-_KEEPALIVE = 3.0
-"""Seconds: below the 5 s after which uvicorn closes an idle connection, so that no request runs into a closing one."""
+_PHASES = {
+    "connection.connect_tcp.started": ("connecting", "is the network right?"),
+    "http11.send_request_headers.started": ("uploading", "lower max_side or jpeg_quality, or raise timeout"),
+    "http11.receive_response_headers.started": ("waiting for a reply to begin", "the server is busy or hangs"),
+    "http11.receive_response_body.started": ("receiving the reply", "the server or the network is too slow"),
+}
+"""What a request does from an event of httpcore's trace on, and what to do if that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudResult:
     """How one request ended. error: for people, empty if the status is OK. regions: pixels of the keyframe.
 
-    model: as the server names it. Token counts are the server's, 0 if it gives none.
+    model: as the server names it. Token counts are the server's, 0 if it gives none. ill: the way to the server or the
+    server itself is at fault, so that the next keyframe would most likely end the same way. retry_after: seconds for
+    which the server wants no request.
     """
 
     status: Status
@@ -43,13 +57,16 @@ class CloudResult:
     bytes_up: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    ill: bool = False
+    retry_after: float = 0.0
 
 
 class CloudClient:
-    """A connection to one OpenAI-compatible endpoint. To be used in one event loop.
+    """The way to one OpenAI-compatible endpoint. To be used in one event loop.
 
     model: empty asks the server for its models once and takes the first; a server that lists none chooses itself.
-    timeout: seconds for a whole request; connecting alone may take half of it. allow_http: see endpoint.check_base_url.
+    timeout: seconds for a whole request; TCP and TLS may take a third each, the upload a half, and a reply that has
+    begun pauses for a third. allow_http: see endpoint.check_base_url.
     """
 
     def __init__(
@@ -75,9 +92,10 @@ class CloudClient:
         self._max_answer_chars = max_answer_chars
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
-            timeout=httpx.Timeout(timeout, connect=timeout / 2),
-            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE),
+            headers={"Accept-Encoding": "identity", "Connection": "close"}
+            | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+            timeout=httpx.Timeout(timeout, connect=timeout / 3, write=timeout / 2),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a server could fill the memory with them
             trust_env=not is_loopback(url.host),  # a proxy of the environment is no way to this machine
         )
 
@@ -87,28 +105,27 @@ class CloudClient:
     async def ask(self, upload: Upload, question: str) -> CloudResult:
         """Ask about one keyframe; every way it can end is a result."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        sent = 0
+        trace, sent = _Trace(), 0
         try:
             if not self._model and self._found_model is None:
-                self._found_model = await _by(deadline, self._first_model())
+                self._found_model = await _by(deadline, self._first_model(trace))
             body = self._body(upload, question)
             sent = len(body)
-            return self._answered(upload, await _by(deadline, self._post(body)), sent)
-        except asyncio.TimeoutError:
-            return self._failed(Status.TIMEOUT, f"no whole reply within timeout = {self._timeout:g} s", sent)
+            return self._answered(upload, await _by(deadline, self._post(body, trace)), sent)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            hint = "is the server running, and are base_url and the network right?"
+            return self._ill(Status.UNREACHABLE, f"no connection to {self.base_url} ({_reason(error)}): {hint}")
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            late = f"no whole reply within timeout = {self._timeout:g} s or a phase's share of it: {trace.words}"
+            return self._ill(Status.TIMEOUT, late, sent)
         except _Rejected as error:
             if error.code in (400, 404):
                 self._found_model = None  # the server may serve another model than it did
-            return self._failed(Status.REJECTED, str(error), sent)
-        except (_Unparsable, ReplyError) as error:
-            return self._failed(Status.UNPARSABLE, str(error), sent)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            hint = "is the server running, and are base_url and the network right?"
-            return self._failed(Status.UNREACHABLE, f"no connection to {self.base_url} ({_reason(error)}): {hint}")
-        except httpx.TimeoutException as error:
-            return self._failed(Status.TIMEOUT, f"{self.base_url} is too slow ({_reason(error)})", sent)
+            return self._ill(Status.REJECTED, str(error), sent, error.retry_after)
+        except _Unparsable as error:
+            return self._ill(Status.UNPARSABLE, str(error), sent)
         except httpx.HTTPError as error:
-            return self._failed(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
+            return self._ill(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
 
     async def sees_images(self, result: CloudResult, upload: Upload, question: str) -> bool | None:
         """Whether the image of an answered request was counted in its prompt; None if that cannot be told.
@@ -120,33 +137,34 @@ class CloudClient:
             return None
         try:
             body = self._body(upload, question, with_image=False, max_tokens=1)
-            reply = await asyncio.wait_for(self._post(body), self._timeout)
+            reply = await asyncio.wait_for(self._post(body, _Trace()), self._timeout)
         except (asyncio.TimeoutError, httpx.HTTPError, _Rejected, _Unparsable):
             return None
         words_alone = _count(reply, "prompt_tokens")
         return None if words_alone == 0 else words_alone < result.prompt_tokens
 
     def _answered(self, upload: Upload, reply: dict[str, Any], sent: int) -> CloudResult:
-        """The result of a reply; raises ReplyError or _Unparsable if there is no answer in it."""
-        parsed = parse_reply(
-            _content(reply),
-            width=upload.source_width,
-            height=upload.source_height,
-            extent=box_extent(self._box_format, upload.width, upload.height),
-            max_regions=self._max_regions,
-            max_chars=self._max_answer_chars,
-        )
-        named = reply.get("model")
-        return CloudResult(
+        """The result of a reply; raises _Unparsable if it is none of this API."""
+        content, named = _content(reply), reply.get("model")
+        result = CloudResult(
             status=Status.OK,
-            text=parsed.text,
-            regions=parsed.regions,
-            regions_dropped=parsed.regions_dropped,
             model=clean_text(named, 100) if isinstance(named, str) else self._model or self._found_model or "",
             bytes_up=sent,
             prompt_tokens=_count(reply, "prompt_tokens"),
             completion_tokens=_count(reply, "completion_tokens"),
         )
+        try:
+            parsed = parse_reply(
+                content,
+                width=upload.source_width,
+                height=upload.source_height,
+                extent=box_extent(self._box_format, upload.width, upload.height),
+                max_regions=self._max_regions,
+                max_chars=self._max_answer_chars,
+            )
+        except ReplyError as error:  # the server is well, and what the model said without answering is paid for
+            return replace(result, status=Status.UNPARSABLE, error=str(error))
+        return replace(result, text=parsed.text, regions=parsed.regions, regions_dropped=parsed.regions_dropped)
 
     def _body(self, upload: Upload, question: str, *, with_image: bool = True, max_tokens: int = 256) -> bytes:
         request = chat_request(
@@ -158,10 +176,10 @@ class CloudClient:
         )
         return json.dumps(request).encode()
 
-    async def _first_model(self) -> str:
+    async def _first_model(self, trace: "_Trace") -> str:
         """Id of the first model that the server lists, empty if it lists none."""
         try:
-            listing = await self._send(self._http.build_request("GET", "models"))
+            listing = await self._send(self._http.build_request("GET", "models", extensions={"trace": trace}))
         except _Rejected as error:
             if error.code == 404:
                 return ""
@@ -171,13 +189,18 @@ class CloudClient:
         found = first.get("id") if isinstance(first, dict) else None
         return found if isinstance(found, str) else ""
 
-    async def _post(self, body: bytes) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"}
-        return await self._send(self._http.build_request("POST", "chat/completions", content=body, headers=headers))
+    async def _post(self, body: bytes, trace: "_Trace") -> dict[str, Any]:
+        headers, extensions = {"Content-Type": "application/json"}, {"trace": trace}
+        request = self._http.build_request(
+            "POST", "chat/completions", content=body, headers=headers, extensions=extensions
+        )
+        return await self._send(request)
 
     async def _send(self, request: httpx.Request) -> dict[str, Any]:
         """The JSON object that the server returns; raises _Rejected, _Unparsable or httpx.HTTPError."""
         response = await self._http.send(request, stream=True)
+        # a model may think for long before its reply, but not within it
+        request.extensions["timeout"]["read"] = self._timeout / 3
         body = bytearray()
         try:
             async for chunk in response.aiter_raw():
@@ -188,7 +211,8 @@ class CloudClient:
             await response.aclose()
         text = self._redacted(body.decode("utf-8", errors="replace"))
         if response.status_code != 200:
-            raise _Rejected(response, text)
+            retry_after, location = (self._redacted(response.headers.get(n, "")) for n in ("retry-after", "location"))
+            raise _Rejected(response.status_code, text, retry_after, location)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -197,12 +221,26 @@ class CloudClient:
             raise _Unparsable(f"the reply is a JSON {type(value).__name__}, not an object")
         return value
 
-    def _failed(self, status: Status, error: str, sent: int = 0) -> CloudResult:
-        return CloudResult(status, error=self._redacted(error), bytes_up=sent)
+    def _ill(self, status: Status, error: str, sent: int = 0, retry_after: float = 0.0) -> CloudResult:
+        return CloudResult(status, error=self._redacted(error), bytes_up=sent, ill=True, retry_after=retry_after)
 
     def _redacted(self, text: str) -> str:
         """A server may repeat the key that it did not like; it goes no further than here."""
-        return text.replace(self._key, "***") if self._key else text
+        return redacted(text, self._key)
+
+
+class _Trace:
+    """How far a request has come, as httpcore's extension `trace` tells it."""
+
+    def __init__(self) -> None:
+        self._phase = next(iter(_PHASES.values()))
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self._phase = _PHASES.get(event, self._phase)
+
+    @property
+    def words(self) -> str:
+        return f"it was still {self._phase[0]}; {self._phase[1]}"
 
 
 class _Unparsable(Exception):
@@ -212,24 +250,35 @@ class _Unparsable(Exception):
 class _Rejected(Exception):
     """An HTTP status that is not 200."""
 
-    def __init__(self, response: httpx.Response, text: str) -> None:
-        self.code = response.status_code
+    def __init__(self, code: int, text: str, retry_after: str, location: str) -> None:
+        self.code = code
+        self.retry_after = _seconds(retry_after) if code in (429, 503) else 0.0
         said = f": {clean_text(text[:600], 160)}" if text.strip() else ""
-        super().__init__(f"HTTP {self.code}{said} ({self._hint(response)})")
+        super().__init__(f"HTTP {code}{said} ({self._hint(clean_text(retry_after, 40), clean_text(location, 200))})")
 
-    def _hint(self, response: httpx.Response) -> str:
+    def _hint(self, retry_after: str, location: str) -> str:
         if self.code in (401, 403):
             return "check the key that api_key_env or api_key_file names"
         if self.code == 413:
             return "lower max_side or jpeg_quality"
         if self.code == 429:
-            after = clean_text(response.headers.get("retry-after", ""), 40)
-            return f"too many requests{f', retry after {after}' if after else ''}: raise keyframe_period"
+            return f"too many requests{f', retry after {retry_after}' if retry_after else ''}: raise keyframe_period"
         if 300 <= self.code < 400:
-            return f"set base_url to where it points: {clean_text(response.headers.get('location', ''), 200)}"
+            return f"set base_url to where it points: {location}"
         if self.code >= 500:
             return "the server failed: see its log"
         return "check base_url, which usually ends in /v1, and model"
+
+
+def _seconds(retry_after: str) -> float:
+    """What the header Retry-After asks for (RFC 9110, 10.2.3): seconds, or a date; 0 if neither."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        until = parsedate_to_datetime(retry_after)
+        return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:

@@ -2,15 +2,17 @@
 """Keyframes on their way to the cloud and back, in a thread of their own.
 
 Whoever submits a keyframe never waits, and each one comes back as exactly one `Exchange`, in order of arrival:
-answered, failed, or dropped because the uplink was closed.
+answered, failed, or dropped because the uplink was closed or the breaker or the budget lets nothing through.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from edgevlm_ros.cloud.breaker import Breaker
+from edgevlm_ros.cloud.budget import Budget, Cost, Limits
 from edgevlm_ros.cloud.client import CloudClient, CloudResult
 from edgevlm_ros.cloud.delay import EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload
@@ -19,11 +21,15 @@ from edgevlm_ros.transfer.types import Question, Status
 
 @dataclass(frozen=True, slots=True)
 class Keyframe:
-    """A frame to ask about. make_upload: runs in a worker thread; what it raises becomes the message of the result."""
+    """A frame to ask about. make_upload: runs in a worker thread; what it raises becomes the message of the result.
+
+    urgent: a person waits for the answer, see Budget.refuses.
+    """
 
     id: int
     question: Question
     make_upload: Callable[[], Upload]
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +42,36 @@ class Exchange:
     delay: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A keyframe under way. began: seconds on the steady clock. cost, probe: what budget and breaker gave along."""
+
+    keyframe: Keyframe
+    finished: Callable[[Exchange], None]
+    began: float
+    cost: Cost
+    probe: float | None
+
+
 class Uplink:
     """An event loop in a thread, with one client, which is closed with it.
 
-    warn: told, once, what people should know.
+    breaker, budget: asked before a keyframe is encoded; a budget may be another uplink's before it. warn: told, once,
+    what people should know.
     """
 
     def __init__(
         self,
         client: CloudClient,
         *,
+        breaker: Breaker | None = None,
+        budget: Budget | None = None,
         emulated: EmulatedDelay | None = None,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._client = client
+        self._breaker = breaker or Breaker()
+        self._budget = budget or Budget(Limits())
         self._emulated = emulated or EmulatedDelay()
         self._warn = warn
         self._looked = False
@@ -67,13 +89,30 @@ class Uplink:
         """Keyframes that were submitted and have not come back."""
         return self._in_flight
 
+    def refuses(self, now: float, urgent: bool = False) -> str:
+        """Why a keyframe would be dropped now, for people; empty if it would be sent. now: as in time.monotonic()."""
+        with self._lock:
+            return self._refuses(now, urgent)
+
+    def words(self, period: float) -> str:
+        """What the budget does to keyframes that are wanted every period seconds; empty if nothing."""
+        with self._lock:
+            return self._budget.words(period)
+
     def submit(self, keyframe: Keyframe, finished: Callable[[Exchange], None]) -> None:
         """Send a keyframe, from any thread. finished: called once, from the uplink's thread."""
+        now = time.monotonic()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the uplink is closed")
+            reason = self._refuses(now, keyframe.urgent)
+            if reason:
+                dropped = Exchange(keyframe, CloudResult(Status.DROPPED, f"not sent: {reason}"), None, 0.0)
+                self._loop.call_soon_threadsafe(finished, dropped)
+                return
             self._in_flight += 1
-            self._loop.call_soon_threadsafe(self._begin, keyframe, finished, time.monotonic())
+            flight = _Flight(keyframe, finished, now, self._budget.sent(now), self._breaker.sent(now))
+            self._loop.call_soon_threadsafe(self._begin, flight)
 
     def close(self) -> None:
         """Drop what is under way, and end the thread once all of it has come back. May be called again."""
@@ -91,8 +130,11 @@ class Uplink:
         self._loop.run_until_complete(self._client.aclose())
         self._loop.close()
 
-    def _begin(self, keyframe: Keyframe, finished: Callable[[Exchange], None], submitted: float) -> None:
-        task = self._loop.create_task(self._carry(keyframe, finished, submitted))
+    def _refuses(self, now: float, urgent: bool) -> str:
+        return self._breaker.refuses(now) or self._budget.refuses(now, urgent)
+
+    def _begin(self, flight: _Flight) -> None:
+        task = self._loop.create_task(self._carry(flight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -103,8 +145,9 @@ class Uplink:
                 task.cancel()  # again if need be: wait_for may swallow one that meets a result
             await asyncio.wait(self._tasks, timeout=0.5)
 
-    async def _carry(self, keyframe: Keyframe, finished: Callable[[Exchange], None], submitted: float) -> None:
+    async def _carry(self, flight: _Flight) -> None:
         """One keyframe, there and back."""
+        keyframe = flight.keyframe
         upload, result = None, CloudResult(Status.DROPPED, "the bridge was stopped before the reply came")
         try:
             if self._out():
@@ -115,16 +158,23 @@ class Uplink:
         except Exception as error:
             result = CloudResult(Status.DROPPED, str(error) or repr(error))
         finally:
-            with self._lock:
-                self._in_flight -= 1
-            finished(Exchange(keyframe, result, upload, time.monotonic() - submitted))
+            self._end(flight, result, upload)
         await self._look_once(keyframe, upload, result)
+
+    def _end(self, flight: _Flight, result: CloudResult, upload: Upload | None) -> None:
+        now = time.monotonic()
+        well = None if result.status is Status.DROPPED else not result.ill
+        with self._lock:
+            self._in_flight -= 1
+            self._budget.ended(flight.cost, result)
+            self._breaker.ended(now, well, probe=flight.probe, retry_after=result.retry_after)
+        flight.finished(Exchange(flight.keyframe, result, upload, now - flight.began))
 
     async def _ask(self, keyframe: Keyframe, upload: Upload) -> CloudResult:
         result = await self._client.ask(upload, keyframe.question.text)
         await asyncio.sleep(self._emulated.seconds_for(keyframe.id))
         if self._out():
-            return CloudResult(Status.DROPPED, "reply lost: emulated outage", bytes_up=result.bytes_up)
+            return replace(result, status=Status.DROPPED, error="reply lost: emulated outage", text="", regions=())
         return result
 
     def _out(self) -> bool:
