@@ -20,7 +20,7 @@ from tqdm import tqdm
 from edgevlm_ros.machine import machine, versions
 from edgevlm_ros.terminal import shown
 
-# An answer takes 0.32 s of CPU on one core of an AMD EPYC, so about 3 a second (`edgevlm load --seconds 40`, 2026-11-22).
+# An answer takes 0.32 s of CPU on one core of an AMD EPYC: about 3 a second (`edgevlm load --seconds 40`, 2026-11-22).
 _MODEL, _TOKENS = "smolvlm-68m", 6
 _QUESTION = "What is ahead?"
 _SECONDS = 60.0
