@@ -25,7 +25,7 @@ from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import CloudContext, Metrics, Question
 from edgevlm_ros.cloud.server import LvlmServer
-from edgevlm_ros.images import to_image, to_jpeg
+from edgevlm_ros.images import to_image, to_jpeg, to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode
 from edgevlm_ros.nodes.conversions import to_time
@@ -216,6 +216,37 @@ def test_a_camera_jpeg_goes_up_as_it_is(ros: Any, cloud: ScriptedCloud) -> None:
     assert base64.b64decode(str(cloud.chats[0].image_url).split(",")[1]) == JPEG
 
 
+def uploaded(cloud: ScriptedCloud) -> list[np.ndarray]:
+    """The pictures that the cloud got."""
+    data = [base64.b64decode(request.image_url.split(",")[1]) for request in cloud.chats if request.image_url]
+    return [to_rgb(CompressedImage(format="jpeg", data=jpeg)).astype(float) for jpeg in data]
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_hidden_area_is_hidden_in_every_keyframe(ros: Any, cloud: ScriptedCloud, transport: str) -> None:
+    robot = Robot(ros, cloud.base_url, image_transport=transport, **{"privacy.blur_areas": ["0 0 0.5 1"]})
+    if transport == "compressed":
+        robot.frame = lambda: CompressedImage(header=robot.header(), format="jpeg", data=JPEG)
+    robot.start()
+    robot.until(lambda: len(robot.contexts) > 1 and robot.diagnostics)
+    for picture in uploaded(cloud):
+        assert picture[:, :310].std() < 10 < 30 < picture[:, 330:].std()
+    values = {value.key: value.value for value in robot.diagnostics[-1].values}
+    robot.until(
+        lambda: any(v.value == "1" for v in robot.diagnostics[-1].values if "hidden areas" in v.key), str(values)
+    )
+
+
+def test_a_thing_that_the_cloud_has_named_is_hidden_from_then_on(ros: Any, cloud: ScriptedCloud) -> None:
+    boxed = '{"answer": "here", "regions": [{"label": "a Person", "bbox_2d": [0, 0, 500, 1000]}]}'
+    cloud.answer = lambda request: completion(boxed if len(uploaded(cloud)) == 1 else '{"answer": "nobody"}')
+    robot = Robot(ros, cloud.base_url, max_in_flight=1, **{"privacy.blur_labels": ["person"]}).start()
+    robot.until(lambda: len(robot.contexts) > 2)
+    first, *later = (picture[:, :310].std() for picture in uploaded(cloud))
+    assert first > 30, "the frame that shows a thing for the first time goes up whole"
+    assert max(later) < 10
+
+
 def test_a_large_frame_is_reduced_and_its_boxes_are_pixels_of_the_frame(ros: Any, cloud: ScriptedCloud) -> None:
     cloud.answer = lambda request: completion('{"answer": "here", "regions": [{"bbox_2d": [0, 0, 160, 60]}]}')
     robot = Robot(ros, cloud.base_url, max_side=320, box_format="pixels").start()
@@ -397,6 +428,7 @@ def test_every_parameter_is_described() -> None:
         ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
         ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
+        ({"privacy.blur_areas": ["0 0 640 480"]}, "privacy.blur_areas: '0 0 640 480' is no area"),
     ],
 )
 def test_a_bridge_that_cannot_start_says_why(ros: Any, parameters: dict[str, object], message: str) -> None:

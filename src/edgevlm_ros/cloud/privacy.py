@@ -76,6 +76,21 @@ class Privacy:
         return (*self.areas, *(one.area for one in self.standing(seen, now)))
 
 
+class Hiding:
+    """The rules at work: what replies have boxed is hidden in later frames. One thread learns, any other may ask."""
+
+    def __init__(self, rules: Privacy) -> None:
+        self.rules = rules
+        self._seen: tuple[Seen, ...] = ()
+
+    def learn(self, regions: Iterable[Region], size: tuple[int, int], now: float) -> None:
+        """See Privacy.seen."""
+        self._seen = self.rules.seen(self._seen, regions, size, now)
+
+    def areas(self, now: float) -> tuple[Area, ...]:
+        return self.rules.hidden(self._seen, now)
+
+
 def read_privacy(areas: Sequence[str], labels: Sequence[str], hold: float) -> Privacy:
     """The rules from a node's parameters; raises PrivacyError."""
     named = tuple(_words(label) for label in labels)

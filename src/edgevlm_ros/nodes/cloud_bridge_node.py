@@ -27,6 +27,7 @@ from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
 from edgevlm_ros.cloud.keyframes import KeyframeSchedule
+from edgevlm_ros.cloud.privacy import Area, Hiding, Privacy, read_privacy
 from edgevlm_ros.cloud.prompt import BOX_FORMATS
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
 from edgevlm_ros.endpoint import check_base_url, load_api_key
@@ -55,6 +56,19 @@ PARAMETERS = (
     Parameter("max_in_flight", 2, "Keyframes that may wait for their reply at once.", 1, 64, live=True),
     Parameter("max_side", 640, "Longer side of what is uploaded, in pixels; larger frames are reduced.", 32, 8192),
     Parameter("jpeg_quality", 85, "Of frames that have to be encoded.", 10, 100),
+    Parameter(
+        "privacy.blur_areas",
+        [],
+        "Parts of every frame that nobody in the cloud may see: left, top, right and lower edge as fractions of the "
+        "image, such as '0 0.8 1 1' for its lowest fifth.",
+    ),
+    Parameter(
+        "privacy.blur_labels",
+        [],
+        "Things to hide, such as person, where the cloud has boxed them before: the frame that first shows one goes up "
+        "whole.",
+    ),
+    Parameter("privacy.hold", 30.0, "Seconds for which such a thing stays hidden where it was.", 0.0, 3600.0),
     Parameter("box_format", "relative_1000", "How the model counts a box's edges.", choices=BOX_FORMATS),
     Parameter("max_regions", 8, "Regions of interest that are kept of a reply.", 0, 64),
     Parameter("max_answer_chars", 200, "Longest answer that is kept of a reply.", 1, 4000),
@@ -80,6 +94,8 @@ class CloudBridgeNode(CameraNode):
         # ids of the keyframes that are under way, by the schedule and beside it: the uplink's thread takes them out
         self._scheduled: set[int] = set()
         self._asked_once: set[int] = set()
+        self._hiding = Hiding(Privacy())
+        self._hidden = 0
         self._tally = CloudTally()
         super().__init__("cloud_bridge_node", PARAMETERS, **kwargs)
 
@@ -87,6 +103,8 @@ class CloudBridgeNode(CameraNode):
 
     def _configure(self) -> None:
         value = self._settings
+        rules = read_privacy(value["privacy.blur_areas"], value["privacy.blur_labels"], value["privacy.hold"])
+        self._hiding = Hiding(rules)
         self._host = check_base_url(value["base_url"], allow_http=value["allow_http"]).host
         env, file = value["api_key_env"], value["api_key_file"]
         self._key_from = f"api_key_env = {env!r}" if env else f"api_key_file = {file!r}" if file else ""
@@ -176,7 +194,8 @@ class CloudBridgeNode(CameraNode):
         self._keyframes += 1
         self._tally.requests += 1
         under_way.add(self._keyframes)
-        make_upload = partial(_upload, message, self._settings["max_side"], self._settings["jpeg_quality"])
+        hidden = self._hiding.areas(time.monotonic())
+        make_upload = partial(_upload, message, self._settings["max_side"], self._settings["jpeg_quality"], hidden)
         finished = partial(self._on_exchange, message.header, self._now(), under_way)
         self._uplink.submit(Keyframe(self._keyframes, question, make_upload), finished)
 
@@ -184,8 +203,11 @@ class CloudBridgeNode(CameraNode):
         """A keyframe has come back. From the uplink's thread."""
         keyframe, result = exchange.keyframe, exchange.result
         under_way.discard(keyframe.id)
-        failed = self._tally.failures_in_a_row
-        self._tally.count(exchange, time.monotonic())
+        failed, now = self._tally.failures_in_a_row, time.monotonic()
+        self._tally.count(exchange, now)
+        if exchange.upload is not None:
+            self._hidden = exchange.upload.hidden
+            self._hiding.learn(result.regions, (exchange.upload.source_width, exchange.upload.source_height), now)
         if result.status is not Status.OK:
             text = f"keyframe {keyframe.id} of {self._image_topic}: {result.status.name}: {result.error}"
             self.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -217,17 +239,18 @@ class CloudBridgeNode(CameraNode):
     def _measured(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
         in_flight = self._uplink.in_flight if self._uplink else 0
         values = {"server": self._settings["base_url"], "in flight": str(in_flight), **self._tally.values()}
+        values["hidden areas of the last keyframe"] = str(self._hidden)
         health = self._tally.health(time.monotonic(), self._host, self._key_from)
         return self._tally.metrics(in_flight), values, health
 
 
-def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int) -> Upload:
+def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int, hidden: tuple[Area, ...]) -> Upload:
     """What goes up for an image message; raises ImageError if there is no picture in it."""
-    if isinstance(message, CompressedImage):
+    if isinstance(message, CompressedImage) and not hidden:
         upload = as_it_is(bytes(message.data), max_side)
         if upload is not None:
             return upload
-    return encode(to_rgb(message), max_side, quality)
+    return encode(to_rgb(message), max_side, quality, hidden)
 
 
 def _context_msg(header: Header, sent: Time, received: Time, exchange: Exchange) -> CloudContextMsg:

@@ -41,6 +41,7 @@ PARAMETERS = (
     ),
     Parameter("api_key_env", "", "Environment variable that holds that server's key; empty for none."),
     Parameter("api_key_file", "", "File that holds that server's key; empty for none."),
+    Parameter("allow_http", False, "Whether frames and that key may go to another machine unencrypted."),
     Parameter("system_prompt", "", "Told to the model before everything else, if not empty."),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
     Parameter("prompt_reuse", True, "Whether the text before the image is prefilled once for all frames."),
@@ -150,6 +151,7 @@ def served_settings(value: Values) -> ServedSettings:
         api_key_file=value["api_key_file"],
         system_prompt=value["system_prompt"],
         max_new_tokens=value["max_new_tokens"],
+        allow_http=value["allow_http"],
     )
 
 
