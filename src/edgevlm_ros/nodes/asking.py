@@ -25,7 +25,7 @@ from edgevlm_msgs.msg import Answer as AnswerMsg
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.nodes import qos
-from edgevlm_ros.nodes.camera_node import checked_question
+from edgevlm_ros.nodes.camera import checked_question
 from edgevlm_ros.nodes.conversions import to_nanoseconds
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.transfer.types import Question, Source, Status

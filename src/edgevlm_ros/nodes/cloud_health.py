@@ -13,8 +13,8 @@ from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.cloud.client import CloudResult
 from edgevlm_ros.cloud.uplink import Exchange
 from edgevlm_ros.endpoint import is_loopback
+from edgevlm_ros.nodes.camera import percentile
 from edgevlm_ros.nodes.camera_health import Health
-from edgevlm_ros.nodes.camera_node import percentile
 from edgevlm_ros.transfer.types import Status
 
 _STATES = {
