@@ -38,6 +38,7 @@ ARGUMENTS: dict = {
     "cloud_url": ("", f"An OpenAI-compatible server's URL, or one of {', '.join(settings_files('clouds'))}."),
     "cloud_model": ("", "Name of the model at that server."),
     "cloud_key_env": ("", "Environment variable that holds the server's key."),
+    "cloud_allow_http": ("", "Let frames go to another machine unencrypted, by http.", NOT_GIVEN_OR_TRUTH),
     "use_rviz": ("false", "Show camera, overlay and focus map in RViz.", TRUTH),
     "rviz_config": (str(share_dir() / "rviz" / "edgevlm.rviz"), "What RViz shows."),
 }

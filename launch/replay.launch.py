@@ -20,7 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
 from edgevlm_ros.assets import bag_path, share_dir
-from edgevlm_ros.bag_metadata import camera_of
+from edgevlm_ros.bag_metadata import camera_of, playable, topics_of
 
 TRUTH = ["true", "false"]
 
@@ -32,6 +32,7 @@ ARGUMENTS: dict = {
     "use_server": ("", "Start the bundled cloud's server; if not given, unless cloud_url is.", ["", *TRUTH]),
     "use_sim_time": ("true", "Take the time from /clock, which the bag gives.", ["", *TRUTH]),
     "image_topic": ("", "The bag's image topic; if not given, the likeliest camera."),
+    "question": ("", "What is asked of every frame; if not given, the bag's own questions are."),
     "cloud_url": ("", "An OpenAI-compatible server's URL, or a name; if not given, the bundled one's."),
 }
 
@@ -41,6 +42,16 @@ def camera(context: LaunchContext) -> list[Action]:
     if LaunchConfiguration("image_topic").perform(context):
         return []
     return [SetLaunchConfiguration("image_topic", camera_of(bag_path(LaunchConfiguration("bag").perform(context))))]
+
+
+def player(context: LaunchContext) -> list[Action]:
+    asked = bool(LaunchConfiguration("question").perform(context))
+    topics = playable(topics_of(bag_path(LaunchConfiguration("bag").perform(context))), asked)
+    kinds = {"bag": str, "rate": float, "loop": bool}
+    given = {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in kinds.items()}
+    fixed = {"topics": ParameterValue(" ".join(topics), value_type=str), "wait_for_subscribers": 2}  # edge and bridge
+    name = "bag_player_node"
+    return [Node(package="edgevlm_ros", executable=name, name=name, parameters=[given, fixed], output="screen")]
 
 
 def server(context: LaunchContext) -> list[Action]:
@@ -57,18 +68,12 @@ def generate_launch_description() -> LaunchDescription:
         )
         for name, (default, description, *choices) in ARGUMENTS.items()
     ]
-    kinds = {"bag": str, "rate": float, "loop": bool}
-    player = Node(
-        package="edgevlm_ros",
-        executable="bag_player_node",
-        name="bag_player_node",
-        parameters=[
-            {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in kinds.items()},
-            {"wait_for_subscribers": 2},  # the edge node and the bridge
-        ],
-        output="screen",
-    )
     robot = IncludeLaunchDescription(str(share_dir() / "launch" / "edgevlm.launch.py"))
     return LaunchDescription(
-        [*declared, OpaqueFunction(function=camera), OpaqueFunction(function=server), robot, player]
+        [
+            *declared,
+            *(OpaqueFunction(function=function) for function in (camera, server)),
+            robot,
+            OpaqueFunction(function=player),
+        ]
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgevlm_ros.assets import bag_path
-from edgevlm_ros.bag_metadata import MetadataError, camera_of, likeliest_camera
+from edgevlm_ros.bag_metadata import MetadataError, camera_of, likeliest_camera, playable, topics_of
 from edgevlm_ros.bags import BagReader
 
 RAW, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -34,8 +34,8 @@ def test_the_likeliest_camera_is_in_colour_compressed_and_frequent(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "name image_topic"),
-        ("[]", "name image_topic"),
+        (None, "ros2 bag reindex"),
+        ("[]", "ros2 bag reindex"),
         ("rosbag2_bagfile_information: {topics_with_message_count: []}", "no images; it has no topics at all"),
     ],
 )
@@ -44,3 +44,16 @@ def test_a_bag_that_tells_no_camera_is_told(tmp_path: Path, text: str | None, to
         (tmp_path / "metadata.yaml").write_text(text)
     with pytest.raises(MetadataError, match=told):
         camera_of(tmp_path)
+
+
+def test_what_the_nodes_of_the_recording_said_is_not_played_beside_ours() -> None:
+    kinds = ("Answer", "CloudContext", "Focus", "Metrics", "Question", "Annotation")
+    topics = [("/image", RAW, 9), *((f"/{kind}", f"edgevlm_msgs/msg/{kind}", 1) for kind in kinds)]
+    assert playable(topics, asked=False) == ["/image", "/Question", "/Annotation"]
+    assert playable(topics, asked=True) == ["/image", "/Annotation"]
+
+
+def test_the_bundled_bag_is_played_whole_unless_a_question_stands() -> None:
+    topics = topics_of(bag_path("demo"))
+    assert playable(topics, asked=False) == [name for name, _, _ in topics]
+    assert "/question" not in playable(topics, asked=True)

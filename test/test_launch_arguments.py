@@ -22,7 +22,7 @@ from edgevlm_ros.launch_arguments import (
 
 NAMES = (
     "namespace", "cameras", "params_file", "use_sim_time", "autostart", "image_topic", "image_transport", "question",
-    "edge_model", "edge_quantization", "focus_mode", "cloud_url", "cloud_model", "cloud_key_env",
+    "edge_model", "edge_quantization", "focus_mode", "cloud_url", "cloud_model", "cloud_key_env", "cloud_allow_http",
 )  # fmt: skip
 
 
@@ -51,13 +51,20 @@ def test_each_argument_reaches_its_node() -> None:
             cloud_url="https://host/v1",
             cloud_model="big",
             cloud_key_env="KEY",
+            cloud_allow_http="true",
         )
     )
     shared = {"use_sim_time": True, "autostart": False, "image_transport": "raw"}
     assert (edge.node, bridge.node) == (EDGE, BRIDGE)
     own = {"model": "org/name", "quantization": "nf4", "question": "12", "focus.mode": "crop+text"}
     assert edge.parameters == {**shared, **own}
-    assert bridge.parameters == {**shared, "base_url": "https://host/v1", "model": "big", "api_key_env": "KEY"}
+    assert bridge.parameters == {
+        **shared,
+        "base_url": "https://host/v1",
+        "model": "big",
+        "api_key_env": "KEY",
+        "allow_http": True,
+    }
 
 
 def test_a_named_file_comes_after_the_parameter_file_and_before_the_arguments(tmp_path: Path) -> None:

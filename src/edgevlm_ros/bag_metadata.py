@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which camera a rosbag2 folder has, by its metadata.yaml alone.
+"""What a rosbag2 folder has, by its metadata.yaml alone: its camera, and the topics to play beside our nodes.
 
 A launch file asks in ROS's own Python, where the library that reads bags need not be installed.
 """
@@ -13,31 +13,51 @@ import yaml
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED)
+_QUESTION = "edgevlm_msgs/msg/Question"
+_MADE_ANEW = tuple(f"edgevlm_msgs/msg/{name}" for name in ("Answer", "CloudContext", "Focus", "Metrics"))
+
+Topic = tuple[str, str, int]
+"""Name, type and number of messages."""
 
 
 class MetadataError(Exception):
     """A bag that does not tell its topics; the message says what to do."""
 
 
-def likeliest_camera(topics: Iterable[tuple[str, str, int]]) -> str:
-    """Of topics with images as (name, type, count) the likeliest camera's: colour, then JPEG, then many."""
+def likeliest_camera(topics: Iterable[Topic]) -> str:
+    """Of topics with images the likeliest camera's: colour, then JPEG, then many."""
     return min(topics, key=lambda t: ("depth" in t[0].lower(), t[1] != COMPRESSED, -t[2], t[0]))[0]
 
 
 def camera_of(bag: Path) -> str:
     """The image topic of a rosbag2 folder, with /compressed if its images are. Raises MetadataError."""
-    try:
-        told = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
-        topics = [
-            (topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
-            for topic in told["topics_with_message_count"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise MetadataError(
-            f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder, or name image_topic"
-        ) from error
+    topics = topics_of(bag)
     images = [topic for topic in topics if topic[1] in IMAGE_TYPES and topic[2]]
     if not images:
         there = ", ".join(f"{name} ({kind}, {count})" for name, kind, count in topics) or "no topics at all"
         raise MetadataError(f"bag {bag}: no images; it has {there}")
     return likeliest_camera(images)
+
+
+def playable(topics: Iterable[Topic], asked: bool) -> list[str]:
+    """The topics that do not speak for our nodes: what those of the recording said would be taken for what these say.
+
+    asked: whether a question stands already, so that the recording's own would replace it.
+    """
+    silent = (*_MADE_ANEW, _QUESTION) if asked else _MADE_ANEW
+    return [name for name, kind, _ in topics if kind not in silent]
+
+
+def topics_of(bag: Path) -> list[Topic]:
+    """The topics of a rosbag2 folder. Raises MetadataError."""
+    try:
+        told = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        return [
+            (topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
+            for topic in told["topics_with_message_count"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise MetadataError(
+            f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder "
+            "(ros2 bag reindex makes one of lone files)"
+        ) from error

@@ -81,7 +81,10 @@ def _bridge(given: Mapping[str, str]) -> tuple[list[Path], dict[str, Value]]:
             f"cloud_url is neither a URL such as https://my-server/v1 nor one of {', '.join(settings_files('clouds'))}"
             f"{f'; did you mean {close[0]}?' if close else ''}"
         )
-    return file, _given(base_url=url, model=given["cloud_model"], api_key_env=given["cloud_key_env"])
+    parameters = _given(base_url=url, model=given["cloud_model"], api_key_env=given["cloud_key_env"])
+    if allow := given["cloud_allow_http"]:
+        parameters["allow_http"] = _truth("cloud_allow_http", allow)
+    return file, parameters
 
 
 def namespace(text: str) -> str:
