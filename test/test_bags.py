@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -169,6 +171,29 @@ def test_truncated_or_flipped_storage_is_a_bag_error_or_still_readable(bag: Path
                     reader.deserialize(record)
         except BagError as error:
             assert str(bag) in str(error)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_was_done_to_a_bag_it_is_read_or_refused(bag: Path, data: st.DataObject) -> None:
+    files = {file: file.read_bytes() for file in bag.iterdir()}
+    file = data.draw(st.sampled_from(sorted(files)))
+    damaged = bytearray(files[file])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(damaged)))
+        length = data.draw(st.integers(0, 12))
+        damaged[at : at + length] = data.draw(st.binary(max_size=12) | st.just(b"\xff" * length))
+    file.write_bytes(damaged)
+    try:
+        with BagReader(data.draw(st.sampled_from([bag, file]))) as reader:
+            for record in reader.records():
+                reader.deserialize(record)
+            assert all(topic.count >= 0 for topic in reader.topics.values())
+    except BagError as error:
+        assert str(bag) in str(error)
+    finally:
+        for name, whole in files.items():
+            name.write_bytes(whole)
 
 
 def test_existing_folder_is_not_overwritten(bag: Path) -> None:
