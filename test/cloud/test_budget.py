@@ -109,7 +109,7 @@ def test_an_answer_without_counted_tokens_is_told_where_money_is_limited() -> No
 
 
 def test_money_without_a_price_is_no_budget() -> None:
-    with pytest.raises(ValueError, match="money_per_hour needs prompt_price"):
+    with pytest.raises(ValueError, match="needs price"):
         Budget(Limits(money_per_hour=1.0))
 
 

@@ -39,6 +39,8 @@ def test_a_new_question_does_not_wait_for_the_period() -> None:
     assert not schedule.due(1.0, ASKED, 0)
     assert schedule.due(1.0, OTHER, 0)
     assert not schedule.due(1.0, OTHER, 1)
+    assert schedule.is_new(OTHER)
+    assert not schedule.is_new(ASKED)
 
 
 def test_a_changed_period_holds_from_the_next_frame_on() -> None:

@@ -233,7 +233,10 @@ def test_a_budget_outlives_its_uplink_and_leaves_something_for_people(connect: C
     first.uplink.close()
     second = connect(budget=budget)
     assert second.uplink.refuses(time.monotonic()).startswith("calls_per_minute = 12 is spent for ")
-    assert second.uplink.words(2.0) == "keyframes every 5.5 s instead of every 2 s: calls_per_minute = 12"
+    assert (
+        second.uplink.words(time.monotonic(), 2.0)
+        == "keyframes every 5.5 s instead of every 2 s: calls_per_minute = 12"
+    )
     second.send(2)
     second.send(3, urgent=True)
     second.wait(2)

@@ -425,6 +425,7 @@ def test_every_parameter_is_described() -> None:
     [
         ({"base_url": "127.0.0.1:8000"}, "not an http or https URL with a host"),
         ({"emulated_delay": "sometimes"}, "emulated_delay = 'sometimes': it takes one of none, fixed, lognormal"),
+        ({"budget.money_per_hour": 0.5}, "money_per_hour needs price.prompt"),
         ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
         ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
@@ -436,6 +437,36 @@ def test_a_bridge_that_cannot_start_says_why(ros: Any, parameters: dict[str, obj
     assert process.wait() == 2
     assert message in process.output
     assert "Traceback" not in process.output
+
+
+def test_of_a_cloud_that_fails_only_probes_are_asked_and_a_question_of_ask_hears_why(
+    ros: Any, cloud: ScriptedCloud
+) -> None:
+    cloud.answer = lambda request: Reply("overloaded", status=503)
+    robot = Robot(ros, cloud.base_url, **{"breaker.failures": 2, "breaker.first_pause": 3600.0}).start()
+    robot.until(lambda: any("2 failures in a row, the next probe is in " in said.message for said in robot.diagnostics))
+    frames = robot.frames
+    robot.until(lambda: robot.frames > frames + 20)
+    assert len(cloud.chats) == len(robot.contexts) == 2
+    robot.ask_once("Who is there?")
+    robot.until(lambda: robot.about("Who is there?"))
+    assert robot.about("Who is there?")[0].status == CloudContext.STATUS_DROPPED
+    assert robot.about("Who is there?")[0].error_msg.startswith("not sent: 2 failures in a row")
+    assert len(cloud.chats) == 2
+
+
+def test_a_tight_budget_makes_keyframes_rarer_and_says_so_but_a_new_question_goes_up_at_once(
+    ros: Any, cloud: ScriptedCloud
+) -> None:
+    robot = Robot(ros, cloud.base_url, **{"budget.calls_per_minute": 30.0}).start()
+    words = "keyframes every 2.2 s instead of every 0.2 s: calls_per_minute = 30"
+    robot.until(lambda: any(words in said.message for said in robot.diagnostics))
+    assert robot.diagnostics[-1].level == DiagnosticStatus.OK
+    frames, chats = robot.frames, len(cloud.chats)
+    robot.questions.publish(Question(text="Who is there?"))
+    robot.until(lambda: robot.about("Who is there?"))
+    robot.until(lambda: robot.frames > frames + 30)
+    assert len(cloud.chats) <= chats + 2
 
 
 def test_ctrl_c_drops_what_is_under_way_and_ends_cleanly(ros: Any, cloud: ScriptedCloud) -> None:

@@ -72,7 +72,9 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         if limits.money_per_hour > 0.0 and not (limits.prompt_price > 0.0 or limits.completion_price > 0.0):
-            raise ValueError("money_per_hour needs prompt_price and completion_price: what a million tokens cost")
+            raise ValueError(
+                "budget.money_per_hour needs price.prompt and price.completion: what a million tokens cost"
+            )
         self._limits = limits
         meters = (
             (0, "calls_per_minute", limits.calls_per_minute, 60.0),

@@ -24,7 +24,11 @@ class KeyframeSchedule:
         """Whether the frame that has just arrived is to be sent. now: seconds on the steady clock."""
         if in_flight >= self.max_in_flight:
             return False
-        return self._slot is None or question_id != self._question_id or now - self._slot >= self.period
+        return self._slot is None or self.is_new(question_id) or now - self._slot >= self.period
+
+    def is_new(self, question_id: int) -> bool:
+        """Whether no keyframe has gone with this question since another one."""
+        return question_id != self._question_id
 
     def sent(self, now: float, question_id: int) -> None:
         """A keyframe left at this time."""

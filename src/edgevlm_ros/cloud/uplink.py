@@ -94,10 +94,10 @@ class Uplink:
         with self._lock:
             return self._refuses(now, urgent)
 
-    def words(self, period: float) -> str:
-        """What the budget does to keyframes that are wanted every period seconds; empty if nothing."""
+    def words(self, now: float, period: float) -> str:
+        """What breaker and budget do to keyframes that are wanted every period seconds; empty if nothing."""
         with self._lock:
-            return self._budget.words(period)
+            return "; ".join(filter(None, (self._breaker.refuses(now), self._budget.words(period))))
 
     def submit(self, keyframe: Keyframe, finished: Callable[[Exchange], None]) -> None:
         """Send a keyframe, from any thread. finished: called once, from the uplink's thread."""

@@ -23,6 +23,8 @@ from std_msgs.msg import Header
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
+from edgevlm_ros.cloud.breaker import Breaker
+from edgevlm_ros.cloud.budget import Budget, Limits
 from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
@@ -53,6 +55,14 @@ PARAMETERS = (
     Parameter("api_key_file", "", "File that holds the server's key; empty for none."),
     Parameter("timeout", 10.0, "Seconds for one request, from connecting to the whole reply.", 0.1, 600.0),
     Parameter("keyframe_period", 2.0, "Seconds between two keyframes.", 0.05, 3600.0, live=True),
+    Parameter("breaker.failures", 3, "Failures in a row after which only probes are sent.", 1, 100),
+    Parameter("breaker.first_pause", 1.0, "Seconds until the first probe; each that fails doubles it.", 0.1, 3600.0),
+    Parameter("breaker.longest_pause", 10.0, "Seconds between two probes at most.", 0.1, 3600.0),
+    Parameter("budget.calls_per_minute", 0.0, "Requests that may be sent; 0 for no limit.", 0.0, 1e6),
+    Parameter("budget.bytes_per_minute", 0.0, "Bytes of requests that may be sent; 0 for no limit.", 0.0, 1e12),
+    Parameter("budget.money_per_hour", 0.0, "In the currency of the prices; 0 for no limit.", 0.0, 1e6),
+    Parameter("price.prompt", 0.0, "What a million prompt tokens cost at the server.", 0.0, 1e6),
+    Parameter("price.completion", 0.0, "What a million completion tokens cost at the server.", 0.0, 1e6),
     Parameter("max_in_flight", 2, "Keyframes that may wait for their reply at once.", 1, 64, live=True),
     Parameter("max_side", 640, "Longer side of what is uploaded, in pixels; larger frames are reduced.", 32, 8192),
     Parameter("jpeg_quality", 85, "Of frames that have to be encoded.", 10, 100),
@@ -88,6 +98,7 @@ class CloudBridgeNode(CameraNode):
         self._schedule = KeyframeSchedule(period=1.0, max_in_flight=1)
         self._connect: Callable[[], CloudClient] | None = None
         self._uplink: Uplink | None = None
+        self._budget = Budget(Limits())
         self._host = self._key_from = ""
         self._keyframes = 0
         self._newest: ImageMsg | CompressedImage | None = None
@@ -119,6 +130,15 @@ class CloudBridgeNode(CameraNode):
             max_answer_chars=value["max_answer_chars"],
             allow_http=value["allow_http"],
         )
+        self._budget = Budget(
+            Limits(
+                calls_per_minute=value["budget.calls_per_minute"],
+                bytes_per_minute=value["budget.bytes_per_minute"],
+                money_per_hour=value["budget.money_per_hour"],
+                prompt_price=value["price.prompt"],
+                completion_price=value["price.completion"],
+            )
+        )
         self._contexts = self._publisher(CloudContextMsg, "context")
 
     def _activate(self) -> None:
@@ -127,7 +147,13 @@ class CloudBridgeNode(CameraNode):
         self._newest = None
         self._scheduled, self._asked_once = set(), set()
         self._schedule = KeyframeSchedule(self._settings["keyframe_period"], self._settings["max_in_flight"])
-        self._uplink = Uplink(self._connect(), emulated=self._emulated(), warn=self.get_logger().warning)
+        self._uplink = Uplink(
+            self._connect(),
+            breaker=self._breaker(),
+            budget=self._budget,
+            emulated=self._emulated(),
+            warn=self.get_logger().warning,
+        )
         once = self.create_subscription(QuestionMsg, "question/once", self._on_question_once, qos.EVENTS)
         self._entities.append((self.destroy_subscription, once))
         self.get_logger().info(f"sending keyframes of {self._image_topic} to {self._settings['base_url']}")
@@ -150,6 +176,10 @@ class CloudBridgeNode(CameraNode):
         self._schedule.period = self._settings["keyframe_period"]
         self._schedule.max_in_flight = self._settings["max_in_flight"]
 
+    def _breaker(self) -> Breaker:
+        value = self._settings
+        return Breaker(value["breaker.failures"], value["breaker.first_pause"], value["breaker.longest_pause"])
+
     def _emulated(self) -> EmulatedDelay:
         value = self._settings
         return EmulatedDelay(
@@ -165,11 +195,14 @@ class CloudBridgeNode(CameraNode):
 
     def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
         self._newest = message
-        question = self._question
-        if question is None or not self._schedule.due(now, question.id, len(self._scheduled)):
+        question, uplink = self._question, self._uplink
+        if question is None or uplink is None or not self._schedule.due(now, question.id, len(self._scheduled)):
+            return
+        urgent = self._schedule.is_new(question.id)
+        if uplink.refuses(now, urgent):  # the frame that comes once it may is newer
             return
         self._schedule.sent(now, question.id)
-        self._send(message, question, self._scheduled)
+        self._send(message, question, self._scheduled, urgent)
 
     def _on_question_once(self, message: QuestionMsg) -> None:
         """Sends the newest image with a question of its own; who asks hears in any case what came of it."""
@@ -185,9 +218,9 @@ class CloudBridgeNode(CameraNode):
             self._refuse(image.header, question, f"{_MOST_ASKED_ONCE} questions of 'ask' wait for their reply already")
         else:
             self._tally.asked_once += 1
-            self._send(image, question, self._asked_once)
+            self._send(image, question, self._asked_once, urgent=True)
 
-    def _send(self, message: ImageMsg | CompressedImage, question: Question, under_way: set[int]) -> None:
+    def _send(self, message: ImageMsg | CompressedImage, question: Question, under_way: set[int], urgent: bool) -> None:
         """under_way: where it counts until it has come back."""
         if self._uplink is None:
             return
@@ -197,7 +230,7 @@ class CloudBridgeNode(CameraNode):
         hidden = self._hiding.areas(time.monotonic())
         make_upload = partial(_upload, message, self._settings["max_side"], self._settings["jpeg_quality"], hidden)
         finished = partial(self._on_exchange, message.header, self._now(), under_way)
-        self._uplink.submit(Keyframe(self._keyframes, question, make_upload), finished)
+        self._uplink.submit(Keyframe(self._keyframes, question, make_upload, urgent), finished)
 
     def _on_exchange(self, header: Header, sent: Time, under_way: set[int], exchange: Exchange) -> None:
         """A keyframe has come back. From the uplink's thread."""
@@ -240,8 +273,11 @@ class CloudBridgeNode(CameraNode):
         in_flight = self._uplink.in_flight if self._uplink else 0
         values = {"server": self._settings["base_url"], "in flight": str(in_flight), **self._tally.values()}
         values["hidden areas of the last keyframe"] = str(self._hidden)
-        health = self._tally.health(time.monotonic(), self._host, self._key_from)
-        return self._tally.metrics(in_flight), values, health
+        now = time.monotonic()
+        held = self._uplink.words(now, self._schedule.period) if self._uplink else ""
+        values["keyframes are held back"] = held or "no"
+        level, words = self._tally.health(now, self._host, self._key_from)
+        return self._tally.metrics(in_flight), values, (level, "; ".join(filter(None, (words, held))))
 
 
 def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int, hidden: tuple[Area, ...]) -> Upload:
