@@ -96,7 +96,12 @@ PARAMETERS = (
     Parameter("focus.keep", 0.5, "prune: share of the frame's visual tokens that stay.", 0.01, 1.0, live=True),
     Parameter("focus.dim", 0.35, "overlay: brightness left outside the regions.", 0.0, 1.0, live=True),
     Parameter(
-        "focus.crop_margin", 1.4, "crop: size of the second view over that of the regions.", 1.0, 10.0, live=True
+        "focus.crop_margin",
+        Focus().crop_margin,
+        "crop: size of the second view over that of the regions.",
+        1.0,
+        10.0,
+        live=True,
     ),
     Parameter(
         "focus.crop_min_fraction", 0.3, "crop: smallest second view, of the frame's width.", 0.01, 1.0, live=True
@@ -116,8 +121,15 @@ PARAMETERS = (
         choices=CARRY_MODES,
         live=True,
     ),
-    Parameter("focus.half_life", 4.0, "Seconds in which the confidence in a region halves.", 0.01, 3600.0, live=True),
-    Parameter("focus.min_confidence", 0.2, "A region below it is forgotten.", 0.0, 1.0, live=True),
+    Parameter(
+        "focus.half_life",
+        Focus().half_life,
+        "Seconds in which the confidence in a region halves.",
+        0.01,
+        3600.0,
+        live=True,
+    ),
+    Parameter("focus.min_confidence", Focus().min_confidence, "A region below it is forgotten.", 0.0, 1.0, live=True),
 )
 
 

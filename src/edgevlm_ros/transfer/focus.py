@@ -47,9 +47,9 @@ class Focus:
     dim: float = 0.35
     pixel_budget: float = 2.0
     carry: str = "flow"
-    half_life: float = 4.0
-    min_confidence: float = 0.2
-    crop_margin: float = 1.4
+    half_life: float = 16.0
+    min_confidence: float = 0.05
+    crop_margin: float = 1.1
     crop_min_fraction: float = 0.3
 
     def __post_init__(self) -> None:

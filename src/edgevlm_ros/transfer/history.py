@@ -46,7 +46,7 @@ class Replacement:
     max_history_tokens: int = 1024
     provenance: bool = True
     # demo bag: 0.90 and more within 6 s, 0.75 and less between aisles (edgevlm_ros.evaluation.carrying, 2026-11-22)
-    min_similarity: float = 0.75
+    min_similarity: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,19 +129,14 @@ def _elsewhere(scene: Scene, call: Call, context: CloudContext) -> CloudContext:
 
 CANDIDATES: tuple[Knobs, ...] = (
     {},
-    {"focus": {"crop_margin": 1.2}},
-    {"focus": {"crop_margin": 1.8}},
-    {"focus": {"crop_min_fraction": 0.2}},
-    {"focus": {"crop_min_fraction": 0.45}},
-    {"focus": {"half_life": 2.0}},
-    {"focus": {"half_life": 8.0}},
-    {"focus": {"half_life": 16.0}},
+    {"focus": {"crop_margin": 1.0}},
+    {"focus": {"crop_margin": 1.4}},
+    {"focus": {"half_life": 4.0, "min_confidence": 0.2}},
     {"focus": {"carry": "features"}},
     {"focus": {"mode": "none"}},
     {"focus": {"mode": "attention+crop"}},
-    {"replacement": {"max_context_age": 8.0}},
-    {"replacement": {"max_context_age": 25.0}},
     {"replacement": {"min_similarity": 0.0}},
+    {"replacement": {"min_similarity": 0.75}},
     {"replacement": {"max_turns": 2}},
 )
 
