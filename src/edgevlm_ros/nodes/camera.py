@@ -130,7 +130,7 @@ class Camera:
         metrics.stamp_age = self.input.stamp_age if self.input else math.nan
         metrics.memory, metrics.gpu_memory = memory.resident(), memory.gpu()
         self.publish(self._metrics, metrics)
-        level, text = self._ill(now) or health
+        level, text = max(filter(None, (self._ill(now), health)), key=lambda each: each[0])  # the worse of both
         if level != DiagnosticStatus.OK:
             self._say(text, now)
         name = f"{status_name}: {self.name}" if self.name else status_name
