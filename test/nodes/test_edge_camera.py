@@ -13,9 +13,11 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from edgevlm_msgs.action import Ask
 from edgevlm_msgs.msg import Question
 from edgevlm_ros import overlay
 from edgevlm_ros.images import to_image
@@ -86,6 +88,38 @@ def test_a_question_that_is_none_is_refused_with_a_reason_and_changes_nothing(ro
     publisher.publish(Question(text=text))
     robot.until(lambda: robot.side.questions[-1].text == text)
     assert robot.side.see(1.0).question == QUESTION
+
+
+def asked(robot: EdgeRobot, question: str) -> Ask.Result:
+    client = ActionClient(robot.node, Ask, "ask")
+    robot.until(client.server_is_ready)
+    accepted = client.send_goal_async(Ask.Goal(question=question))
+    robot.until(accepted.done)
+    result = accepted.result().get_result_async()
+    robot.until(result.done)
+    client.destroy()
+    return result.result().result
+
+
+def test_a_question_of_ask_is_answered_about_the_newest_frame_without_seeing_it_again(robot: EdgeRobot) -> None:
+    standing = robot.side.see(7.0)
+    assert standing.vision_time > 0.0
+    result = asked(robot, "what is ahead?")
+    assert (result.error_code, result.error_msg) == (Ask.Result.ERROR_NONE, "")
+    assert (result.answer.question, result.answer.header) == ("what is ahead?", standing.header)
+    assert result.answer.vision_time == 0.0
+    assert robot.side.see(8.0).question == QUESTION
+    robot.until(lambda: robot.side.metrics and robot.side.metrics[-1].asked == 1)
+
+
+def test_ask_needs_no_standing_question_but_a_frame(ros: Any, tiny_model: Path) -> None:
+    robot = EdgeRobot(ros, tiny_model, question="")
+    assert asked(robot, "what is it?").error_code == Ask.Result.ERROR_NO_FRAME
+    robot.until(lambda: robot.side.film(3.0) or (robot.side.metrics and robot.side.metrics[-1].frames_seen))
+    result = asked(robot, "what is it?")
+    assert (result.error_code, result.answer.header.stamp.sec) == (Ask.Result.ERROR_NONE, 3)
+    assert robot.side.answers == []
+    robot.until(lambda: robot.side.metrics[-1].asks_refused == 1)
 
 
 def test_changing_another_parameter_does_not_bring_back_the_question_of_the_start(robot: EdgeRobot) -> None:

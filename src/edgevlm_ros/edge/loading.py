@@ -60,6 +60,8 @@ def give_back_memory() -> None:
     """Gives back to the system what an engine that nobody holds any more leaves in the allocators' pockets."""
     gc.collect()  # an engine holds caches that hold it
     if torch.cuda.is_initialized():
+        with suppress(AttributeError):  # cuBLAS keeps some MB of torch's for each thread
+            torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
     with suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)

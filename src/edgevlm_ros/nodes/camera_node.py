@@ -142,14 +142,18 @@ class CameraNode(LifecycleNode):
     def close(self) -> None:
         """From any state back to nothing: quiet, and all that was loaded is free."""
         self._end_activity()
-        for camera in self._cameras:
-            camera.release()
-        self._cameras = ()
+        self._forget_cameras()
         self._release()
         for publisher in self._publishers_made:
             self.destroy_publisher(publisher)
         self._publishers_made.clear()
         self._configured = False
+
+    def _forget_cameras(self) -> None:
+        """A method of its own, so that no variable here holds a camera, and with it the model, in _release."""
+        for camera in self._cameras:
+            camera.release()
+        self._cameras = ()
 
     def _end_activity(self) -> None:
         self._quiet()

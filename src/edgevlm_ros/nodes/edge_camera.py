@@ -81,7 +81,7 @@ class EdgeCamera(Camera):
     """
 
     def __init__(self, node: LifecycleNode, name: str, pipeline: Pipeline, waiting: int, deadline: float) -> None:
-        super().__init__(node, name, self._on_camera, pipeline.set_question, self._measure)
+        super().__init__(node, name, self._on_camera, self._stand_by, self._measure)
         self._pipeline = pipeline
         self._activity: Activity | None = None
         self._slot: NewestSlot[_Shot] = NewestSlot()
@@ -126,6 +126,7 @@ class EdgeCamera(Camera):
         self._asking.close()
         self._pipeline.close()
         super().release()
+        del self._pipeline  # the executor may hold this camera until its next wait, but not the weights with it
 
     def begin_anew(self) -> None:
         """The clock of the stream was set back: what is waiting and what was said is of another time."""
@@ -134,6 +135,9 @@ class EdgeCamera(Camera):
         self._anew = True
 
     # -- questions and contexts --------------------------------------------------------------------------------------
+
+    def _stand_by(self, question: Question) -> None:
+        self._pipeline.set_question(question)
 
     def ask(self, text: str) -> Question:
         """Makes a question the standing one, here and for all who listen. Raises ParameterError if it cannot be."""

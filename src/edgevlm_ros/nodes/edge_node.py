@@ -99,10 +99,14 @@ class EdgeNode(CameraNode):
         if self._inference is not None:
             self._inference.join(timeout=_QUIET_S)
 
-    def _release(self) -> None:
-        if self._inference is not None:
+    def close(self) -> None:
+        self._end_activity()
+        if self._inference is not None:  # it may be in the middle of a forward pass
             self._inference.join(timeout=_FREE_S)
             self._inference = None
+        super().close()
+
+    def _release(self) -> None:
         if self._engine is not None:
             self._engine = None
             give_back_memory()
