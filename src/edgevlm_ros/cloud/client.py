@@ -11,15 +11,14 @@ The price are the round trips of TCP and TLS, against the seconds that a large m
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
 
+from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import BoxFormat, box_extent, chat_request, instruction
 from edgevlm_ros.cloud.reply import ReplyError, parse_reply
@@ -30,13 +29,6 @@ from edgevlm_ros.words import clean_text
 _T = TypeVar("_T")
 MAX_BODY = 1 << 20
 """Bytes of a response that are read: 256 tokens with logprobs stay far below."""
-_PHASES = {
-    "connection.connect_tcp.started": ("connecting", "is the network right?"),
-    "http11.send_request_headers.started": ("uploading", "lower max_side or jpeg_quality, or raise timeout"),
-    "http11.receive_response_headers.started": ("waiting for a reply to begin", "the server is busy or hangs"),
-    "http11.receive_response_body.started": ("receiving the reply", "the server or the network is too slow"),
-}
-"""What a request does from an event of httpcore's trace on, and what to do if that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +97,7 @@ class CloudClient:
     async def ask(self, upload: Upload, question: str) -> CloudResult:
         """Ask about one keyframe; every way it can end is a result."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        trace, sent = _Trace(), 0
+        trace, sent = Trace(), 0
         try:
             if not self._model and self._found_model is None:
                 self._found_model = await _by(deadline, self._first_model(trace))
@@ -118,11 +110,11 @@ class CloudClient:
         except (asyncio.TimeoutError, httpx.TimeoutException):
             late = f"no whole reply within timeout = {self._timeout:g} s or a phase's share of it: {trace.words}"
             return self._ill(Status.TIMEOUT, late, sent)
-        except _Rejected as error:
+        except Rejected as error:
             if error.code in (400, 404):
                 self._found_model = None  # the server may serve another model than it did
             return self._ill(Status.REJECTED, str(error), sent, error.retry_after)
-        except _Unparsable as error:
+        except Unparsable as error:
             return self._ill(Status.UNPARSABLE, str(error), sent)
         except httpx.HTTPError as error:
             return self._ill(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
@@ -137,14 +129,14 @@ class CloudClient:
             return None
         try:
             body = self._body(upload, question, with_image=False, max_tokens=1)
-            reply = await asyncio.wait_for(self._post(body, _Trace()), self._timeout)
-        except (asyncio.TimeoutError, httpx.HTTPError, _Rejected, _Unparsable):
+            reply = await asyncio.wait_for(self._post(body, Trace()), self._timeout)
+        except (asyncio.TimeoutError, httpx.HTTPError, Rejected, Unparsable):
             return None
         words_alone = _count(reply, "prompt_tokens")
         return None if words_alone == 0 else words_alone < result.prompt_tokens
 
     def _answered(self, upload: Upload, reply: dict[str, Any], sent: int) -> CloudResult:
-        """The result of a reply; raises _Unparsable if it is none of this API."""
+        """The result of a reply; raises Unparsable if it is none of this API."""
         content, named = _content(reply), reply.get("model")
         result = CloudResult(
             status=Status.OK,
@@ -176,11 +168,11 @@ class CloudClient:
         )
         return json.dumps(request).encode()
 
-    async def _first_model(self, trace: "_Trace") -> str:
+    async def _first_model(self, trace: Trace) -> str:
         """Id of the first model that the server lists, empty if it lists none."""
         try:
             listing = await self._send(self._http.build_request("GET", "models", extensions={"trace": trace}))
-        except _Rejected as error:
+        except Rejected as error:
             if error.code == 404:
                 return ""
             raise
@@ -189,7 +181,7 @@ class CloudClient:
         found = first.get("id") if isinstance(first, dict) else None
         return found if isinstance(found, str) else ""
 
-    async def _post(self, body: bytes, trace: "_Trace") -> dict[str, Any]:
+    async def _post(self, body: bytes, trace: Trace) -> dict[str, Any]:
         headers, extensions = {"Content-Type": "application/json"}, {"trace": trace}
         request = self._http.build_request(
             "POST", "chat/completions", content=body, headers=headers, extensions=extensions
@@ -197,7 +189,7 @@ class CloudClient:
         return await self._send(request)
 
     async def _send(self, request: httpx.Request) -> dict[str, Any]:
-        """The JSON object that the server returns; raises _Rejected, _Unparsable or httpx.HTTPError."""
+        """The JSON object that the server returns; raises Rejected, Unparsable or httpx.HTTPError."""
         response = await self._http.send(request, stream=True)
         # a model may think for long before its reply, but not within it
         request.extensions["timeout"]["read"] = self._timeout / 3
@@ -206,19 +198,19 @@ class CloudClient:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_BODY:
-                    raise _Unparsable(f"the reply is longer than {MAX_BODY} bytes")
+                    raise Unparsable(f"the reply is longer than {MAX_BODY} bytes")
         finally:
             await response.aclose()
         text = self._redacted(body.decode("utf-8", errors="replace"))
         if response.status_code != 200:
             retry_after, location = (self._redacted(response.headers.get(n, "")) for n in ("retry-after", "location"))
-            raise _Rejected(response.status_code, text, retry_after, location)
+            raise Rejected(response.status_code, text, retry_after, location)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _Unparsable(f"the reply is no JSON: {clean_text(text[:200], 80)!r}") from error
+            raise Unparsable(f"the reply is no JSON: {clean_text(text[:200], 80)!r}") from error
         if not isinstance(value, dict):
-            raise _Unparsable(f"the reply is a JSON {type(value).__name__}, not an object")
+            raise Unparsable(f"the reply is a JSON {type(value).__name__}, not an object")
         return value
 
     def _ill(self, status: Status, error: str, sent: int = 0, retry_after: float = 0.0) -> CloudResult:
@@ -227,58 +219,6 @@ class CloudClient:
     def _redacted(self, text: str) -> str:
         """A server may repeat the key that it did not like; it goes no further than here."""
         return redacted(text, self._key)
-
-
-class _Trace:
-    """How far a request has come, as httpcore's extension `trace` tells it."""
-
-    def __init__(self) -> None:
-        self._phase = next(iter(_PHASES.values()))
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        self._phase = _PHASES.get(event, self._phase)
-
-    @property
-    def words(self) -> str:
-        return f"it was still {self._phase[0]}; {self._phase[1]}"
-
-
-class _Unparsable(Exception):
-    """HTTP 200, but not what the API promises."""
-
-
-class _Rejected(Exception):
-    """An HTTP status that is not 200."""
-
-    def __init__(self, code: int, text: str, retry_after: str, location: str) -> None:
-        self.code = code
-        self.retry_after = _seconds(retry_after) if code in (429, 503) else 0.0
-        said = f": {clean_text(text[:600], 160)}" if text.strip() else ""
-        super().__init__(f"HTTP {code}{said} ({self._hint(clean_text(retry_after, 40), clean_text(location, 200))})")
-
-    def _hint(self, retry_after: str, location: str) -> str:
-        if self.code in (401, 403):
-            return "check the key that api_key_env or api_key_file names"
-        if self.code == 413:
-            return "lower max_side or jpeg_quality"
-        if self.code == 429:
-            return f"too many requests{f', retry after {retry_after}' if retry_after else ''}: raise keyframe_period"
-        if 300 <= self.code < 400:
-            return f"set base_url to where it points: {location}"
-        if self.code >= 500:
-            return "the server failed: see its log"
-        return "check base_url, which usually ends in /v1, and model"
-
-
-def _seconds(retry_after: str) -> float:
-    """What the header Retry-After asks for (RFC 9110, 10.2.3): seconds, or a date; 0 if neither."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        until = parsedate_to_datetime(retry_after)
-        return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:
@@ -291,11 +231,11 @@ def _content(reply: dict[str, Any]) -> str:
     try:
         content = reply["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:
-        raise _Unparsable(f"the reply has no choices[0].message.content: {clean_text(str(reply), 80)!r}") from error
+        raise Unparsable(f"the reply has no choices[0].message.content: {clean_text(str(reply), 80)!r}") from error
     if isinstance(content, list):  # some servers return parts
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str):
-        raise _Unparsable("the message of the reply has no text")
+        raise Unparsable("the message of the reply has no text")
     return content
 
 

@@ -139,7 +139,7 @@ class Uplink:
         task.add_done_callback(self._tasks.discard)
 
     async def _drop_all(self) -> None:
-        await asyncio.sleep(0)  # lets tasks begin that were submitted just before: only then can they report their end
+        # a loop runs in order: what was submitted just before has begun by now, and only so can it report its end
         while self._tasks:
             for task in self._tasks:
                 task.cancel()  # again if need be: wait_for may swallow one that meets a result

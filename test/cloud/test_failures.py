@@ -204,7 +204,7 @@ def test_only_a_busy_server_is_given_a_pause() -> None:
 
 
 SLOW = {
-    "an upload that nobody takes": (Caller.silence, LARGE, "still uploading; lower max_side", TIMEOUT / 2),
+    "an upload that nobody takes": (Caller.silence, LARGE, "still uploading; lower max_side", 1.0),
     "silence": (says_and_stays(), UPLOAD, "still waiting for a reply to begin", TIMEOUT),
     "half a head": (says_and_stays(http(WHOLE)[:20]), UPLOAD, "still waiting for a reply to begin", TIMEOUT),
     "half a body": (says_and_stays(http(WHOLE)[:-20]), UPLOAD, "still receiving the reply", TIMEOUT / 3),
@@ -219,7 +219,7 @@ def test_each_phase_has_its_time_out_which_says_where_it_hangs(
 ) -> None:
     with RawCloud(serve) as cloud:
         start = time.monotonic()
-        result = ask(cloud.base_url, upload)
+        result = ask(cloud.base_url, upload, timeout=2.0 if upload is LARGE else TIMEOUT)
         took = time.monotonic() - start
     assert (result.status, result.ill) == (Status.TIMEOUT, True)
     assert words in result.error
