@@ -23,7 +23,7 @@ from edgevlm_ros.cli import COMMANDS, parser_for
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted(DOCS.glob("*.md"))]
 INTERFACES = sorted((ROOT / "src" / "edgevlm_msgs").glob("*/*.*"))
 SCRIPTS = re.findall(r'"(\w+) = edgevlm_ros', (ROOT / "setup.py").read_text())
 REFERENCE = (DOCS / "reference.md").read_text()
@@ -107,42 +107,44 @@ def edgevlm_commands(page: Path) -> Iterator[list[str]]:
                 yield words[index + 1 :]
 
 
-def subparser(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser | None:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return action.choices.get(name)
-    return None
+def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    found = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return found[0] if found else {}
 
 
-def unknown_option(words: Sequence[str]) -> str:
+def unknown_word(words: Sequence[str]) -> str:
     """The first option or subcommand that `edgevlm` does not have; empty if it has them all."""
     if words[0].startswith("-"):
         return "" if words == ["--help"] else words[0]
     if words[0] not in COMMANDS:
         return words[0]
     try:
-        parser = subparser(parser_for(words), words[0])
+        parser = subcommands(parser_for(words))[words[0]]
     except ModuleNotFoundError:  # of an extra that is not installed here
         return ""
     for word in words[1:]:
-        assert parser is not None
-        inner = subparser(parser, word)
-        parser = inner or parser
-        if word.startswith("--") and word.partition("=")[0] not in parser._option_string_actions:
-            return word
+        inner = subcommands(parser)
+        if word.startswith("--"):
+            if word.partition("=")[0] not in parser._option_string_actions:
+                return word
+        elif inner:
+            if word not in inner:
+                return word
+            parser = inner[word]
     return ""
 
 
 @each_page
 def test_every_edgevlm_command_has_its_options(page: Path) -> None:
-    assert [words for words in edgevlm_commands(page) if unknown_option(words)] == []
+    assert [words for words in edgevlm_commands(page) if unknown_word(words)] == []
 
 
 def test_an_edgevlm_command_that_does_not_exist_is_found() -> None:
-    assert unknown_option(["doctr"]) == "doctr"
-    assert unknown_option(["doctor", "--imagetopic", "/camera"]) == "--imagetopic"
-    assert unknown_option(["bag", "convert", "a.mp4", "b", "--frames", "5"]) == "--frames"
-    assert unknown_option(["bag", "convert", "a.mp4", "b", "--rate", "5"]) == ""
+    assert unknown_word(["doctr"]) == "doctr"
+    assert unknown_word(["doctor", "--imagetopic", "/camera"]) == "--imagetopic"
+    assert unknown_word(["bag", "convert", "a.mp4", "b", "--frames", "5"]) == "--frames"
+    assert unknown_word(["bag", "inof", "a"]) == "inof"
+    assert unknown_word(["bag", "convert", "a.mp4", "b", "--rate", "5"]) == ""
 
 
 # -- launch ------------------------------------------------------------------------------------------------------------
@@ -167,8 +169,9 @@ def test_every_launch_command_has_its_arguments(page: Path) -> None:
     wrong = []
     for words in commands(page):
         if words[:3] == ["ros2", "launch", "edgevlm_ros"]:
+            known = LAUNCH[words[3]]
             names = [word.partition(":=")[0] for word in words[4:] if ":=" in word]
-            wrong += [name for name in names if name not in LAUNCH.get(words[3], ())]
+            wrong += [name for name in names if name not in known]
     assert wrong == []
 
 
