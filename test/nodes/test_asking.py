@@ -104,6 +104,7 @@ class Robot:
         self._events: queue.Queue[Script | None] = queue.Queue()
         self.taken: queue.Queue[PendingAsk] = queue.Queue()
         self._woken = threading.Event()
+        self._over = False
         self.asking = Asking(self.node, prefix, waiting, deadline, lambda: self.code, self._woken.set)
         self._thread = threading.Thread(target=self._infer, daemon=True)
         self._thread.start()
@@ -115,13 +116,17 @@ class Robot:
     def _infer(self) -> None:
         while (script := self._events.get()) is not None:
             while (ask := self.asking.take()) is None:
+                if self._over:  # a goal that was canceled before it was taken leaves its script waiting
+                    return
                 self._woken.wait()
                 self._woken.clear()
             self.taken.put(ask)
             script(ask)
 
     def stop(self) -> None:
+        self._over = True
         self._events.put(None)
+        self._woken.set()
         self._thread.join()
         self.asking.close()
 
