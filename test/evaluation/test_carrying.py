@@ -32,10 +32,10 @@ def test_flow_keeps_regions_on_their_things_and_drops_those_that_left(moments: l
     assert np.mean([outcome.trusted for outcome in gone]) < 0.1
 
 
-def test_the_default_similarity_tells_the_aisles_apart(
+def test_the_default_similarity_never_parts_one_aisle_and_parts_most_others(
     moments: list[Moment], capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_similarity(moments)
     same, other = capsys.readouterr().out.splitlines()
-    assert same.endswith("; 0.0% are below 0.75")
-    assert float(other.split("; ")[1].split("%")[0]) > 95
+    assert same.endswith("; 0.0% are below 0.5")
+    assert float(other.split("; ")[1].split("%")[0]) > 60

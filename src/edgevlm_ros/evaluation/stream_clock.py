@@ -20,6 +20,11 @@ class StreamClock:
         self._ticks: deque[tuple[int, int]] = deque(maxlen=_TICKS)
         self._began = 0
 
+    @property
+    def began(self) -> int:
+        """What it showed at first."""
+        return self._began
+
     def tick(self, stream: int, wall: int) -> None:
         """The clock showed `stream` when the wall showed `wall`."""
         if self._ticks and stream < self._ticks[-1][0]:  # a looping bag

@@ -94,7 +94,8 @@ class RecorderNode(Node):
                 self._early += [(name, type_name, data)] if kind is QuestionMsg else []
                 return
             for early in self._early:
-                self._bag.write(early[0], early[1], now, early[2])
+                began = now if self._stream_clock is None else self._stream_clock.began
+                self._bag.write(early[0], early[1], began, early[2])
             self._early.clear()
             self._bag.write(name, type_name, now, data)
             if kind is Annotation:
