@@ -260,3 +260,121 @@ def test_a_server_that_drops_images_is_found_out_by_its_token_counts(
             await client.aclose()
 
     assert asyncio.run(conversation()) is sees
+
+
+# -- structured output -------------------------------------------------------------------------------------------------
+
+
+NO_SCHEMAS = Reply({"error": {"message": "response_format json_schema is not supported with this model"}}, status=400)
+
+
+def with_schema(request: Request) -> bool:
+    return "response_format" in request.body
+
+
+def refusing(request: Request) -> Reply:
+    return NO_SCHEMAS if with_schema(request) else completion()
+
+
+def test_the_reply_is_asked_for_with_its_schema(cloud: ScriptedCloud) -> None:
+    result = ask_once(cloud.base_url, max_regions=3)
+    schema = cloud.chats[0].body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["regions"]["maxItems"] == 3
+    assert (result.text, result.note) == ("acid, left", "")
+
+
+def test_off_asks_by_words_alone(cloud: ScriptedCloud) -> None:
+    ask_once(cloud.base_url, structured_output="off")
+    assert not with_schema(cloud.chats[0])
+
+
+def test_a_server_that_refuses_schemas_answers_the_same_keyframe_and_is_asked_without_from_then_on(
+    cloud: ScriptedCloud,
+) -> None:
+    cloud.answer = refusing
+    results = ask(cloud.base_url, times=3)
+    assert [result.status for result in results] == [Status.OK] * 3
+    assert [with_schema(request) for request in cloud.chats] == [True, False, False, False]
+    assert [bool(result.note) for result in results] == [True, False, False]
+    assert "takes no JSON schema" in results[0].note
+    assert results[0].bytes_up > 1.5 * results[1].bytes_up
+
+
+def test_who_insists_on_a_schema_is_refused_with_the_reason(cloud: ScriptedCloud) -> None:
+    cloud.answer = refusing
+    result = ask_once(cloud.base_url, structured_output="on")
+    assert result.status is Status.REJECTED
+    assert "response_format" in result.error
+    assert len(cloud.chats) == 1
+
+
+def test_a_server_that_refuses_everything_is_not_asked_twice_for_ever(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: Reply("Bad Request", status=400)
+    results = ask(cloud.base_url, model="m", times=3)
+    assert [result.status for result in results] == [Status.REJECTED] * 3
+    assert [with_schema(request) for request in cloud.chats] == [True, False, True, True]
+
+
+def test_the_schema_is_no_reason_to_wait_longer_than_the_timeout(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: NO_SCHEMAS if with_schema(request) else completion(hold=20.0)
+    start = time.monotonic()
+    assert ask_once(cloud.base_url, timeout=0.6).status is Status.TIMEOUT
+    assert time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize("prose", ["The cart is on the left.", "左边", "  <think>Hm.</think> On the left."])
+def test_a_server_that_ignores_the_schema_still_answers_and_is_found_out(cloud: ScriptedCloud, prose: str) -> None:
+    cloud.answer = lambda request: completion(prose)
+    results = ask(cloud.base_url, times=3)
+    assert [result.status for result in results] == [Status.OK] * 3
+    assert [with_schema(request) for request in cloud.chats] == [True, False, False]
+    assert ["ignores it" in result.note for result in results] == [True, False, False]
+
+
+def test_an_essay_for_a_schema_is_unparsable_and_tells_that_it_was_ignored(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion("I see a long corridor with shelves. " * 20)
+    result = ask_once(cloud.base_url)
+    assert result.status is Status.UNPARSABLE
+    assert "ignores it" in result.note
+    assert not result.ill
+
+
+# -- how the model counts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "reply", "told"),
+    [
+        ("Qwen2.5-VL-72B-Instruct", '{"bbox_2d": [77, 56, 154, 112], "label": "it"}', "308 wide and 252 high"),
+        ("Qwen3-VL-8B-Instruct", '{"bbox_2d": [250, 222.2, 500, 444.4], "label": "it"}', "from 0 to 1000"),
+        ("gemini-2.5-flash", '{"box_2d": [222.2, 250, 444.4, 500], "label": "it"}', '"box_2d": [y0, x0, y1, x1]'),
+    ],
+)
+def test_auto_asks_and_reads_as_the_models_family_counts(
+    cloud: ScriptedCloud, model: str, reply: str, told: str
+) -> None:
+    cloud.answer = lambda request: completion(f'{{"answer": "x", "regions": [{reply}]}}')
+    result = ask_once(cloud.base_url, model=model, box_format="auto")
+    box = result.regions[0]
+    assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((160.0, 106.67, 320.0, 213.33), abs=0.02)
+    assert told in cloud.chats[0].body["messages"][0]["content"]
+
+
+def test_behind_a_gateways_alias_the_name_in_its_replies_tells_the_family(cloud: ScriptedCloud) -> None:
+    reply = completion()
+    reply.body["model"] = "Qwen/Qwen2.5-VL-72B-Instruct"
+    cloud.answer = lambda request: reply
+    ask(cloud.base_url, model="fleet-vlm", box_format="auto", times=2)
+    first, second = (request.body["messages"][0]["content"] for request in cloud.chats)
+    assert "from 0 to 1000" in first
+    assert "308 wide and 252 high" in second
+
+
+def test_a_model_that_counts_in_another_way_gives_words_without_regions_and_is_told_of_once(
+    cloud: ScriptedCloud,
+) -> None:
+    cloud.answer = lambda request: completion('{"answer": "x", "regions": [{"bbox_2d": [900, 100, 1200, 600]}]}')
+    results = ask(cloud.base_url, times=2)
+    assert [(result.text, result.regions, result.regions_foreign) for result in results] == [("x", (), 1)] * 2
+    assert "box_format = relative_1000" in results[0].note
+    assert results[1].note == ""

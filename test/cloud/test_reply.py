@@ -51,7 +51,122 @@ def test_boxes_in_pixels_of_the_sent_image_are_scaled_to_the_keyframe() -> None:
 
 
 def test_boxes_are_clamped_and_turned_round() -> None:
-    assert boxes(read(with_box(900, 1200, -50, 500))) == [(0.0, 240.0, 576.0, 480.0)]
+    assert boxes(read(with_box(900, 1040, -50, 500))) == [(0.0, 240.0, 576.0, 480.0)]
+
+
+def test_a_box_in_a_list_of_its_own_is_that_box() -> None:
+    assert boxes(read(with_box([125, 250, 375, 500]))) == [(80.0, 120.0, 240.0, 240.0)]
+
+
+# -- other conventions than the one asked for --------------------------------------------------------------------------
+
+
+def two_boxes(first: list[float], second: list[float], member: str = "bbox_2d") -> str:
+    return json.dumps({"answer": "here", "regions": [{"label": "it", member: box} for box in (first, second)]})
+
+
+@pytest.mark.parametrize(
+    ("reply", "extent"),
+    [
+        (two_boxes([100, 100, 300, 300], [900, 100, 1200, 600]), (1000.0, 1000.0)),  # pixels for thousandths
+        (two_boxes([100, 100, 300, 300], [500, 100, 900, 600]), (640.0, 480.0)),  # thousandths for pixels
+        (two_boxes([0.1, 0.1, 0.3, 0.3], [500, 100, 900, 600]), (1.0, 1.0)),  # thousandths for fractions
+    ],
+    ids=["pixels", "thousandths", "not fractions"],
+)
+def test_a_box_far_outside_makes_all_boxes_of_its_reply_doubtful(reply: str, extent: tuple[float, float]) -> None:
+    found = read(reply, extent=extent)
+    assert (found.text, found.regions, found.regions_dropped) == ("here", (), 2)
+    assert found.regions_foreign == 1
+
+
+def test_fractions_where_thousandths_were_asked_are_too_small_to_be_boxes() -> None:
+    found = read(two_boxes([0.1, 0.1, 0.9, 0.3], [0, 0, 1, 1]))
+    assert (found.regions, found.regions_dropped) == ((), 2)
+
+
+@pytest.mark.parametrize(("member", "rows_first"), [("box_2d", False), ("bbox_2d", True)])
+def test_the_member_of_the_other_order_is_not_read_in_this_one(member: str, rows_first: bool) -> None:
+    found = read(two_boxes([100, 200, 300, 400], [100, 200, 300, 400], member), rows_first=rows_first)
+    assert (found.regions, found.regions_foreign) == ((), 2)
+
+
+@pytest.mark.parametrize("member", ["bbox", "box"])
+@pytest.mark.parametrize(("rows_first", "box"), [(False, (64, 96, 192, 192)), (True, (128, 48, 256, 144))])
+def test_a_plain_member_is_read_in_the_order_asked_for(member: str, rows_first: bool, box: tuple) -> None:
+    found = read(two_boxes([100, 200, 300, 400], [100, 200, 300, 400], member), rows_first=rows_first)
+    assert boxes(found) == [pytest.approx(box)] * 2
+
+
+# -- replies as the families' own documentation shows them -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "label", "box"),
+    [
+        (  # Qwen2.5-VL cookbook, spatial understanding: a fenced list of bbox_2d, absolute
+            'It is there:\n```json\n[\n\t{"bbox_2d": [161, 120, 322, 238], "label": "cupcake"}\n]\n```',
+            {"extent": (644.0, 476.0)},
+            "cupcake",
+            (160.0, 121.0084, 320.0, 240.0),
+        ),
+        (  # Gemini API, image understanding: box_2d, y before x
+            'Here:\n```json\n[{"box_2d": [250, 125, 500, 375], "label": "cupcake"}]\n```',
+            {"rows_first": True},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # InternVL documentation, grounding
+            "<ref>cupcake</ref><box>[[125, 250, 375, 500]]</box>",
+            {},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # Qwen2-VL model card, tokens of grounding
+            "<|object_ref_start|>cupcake<|object_ref_end|><|box_start|>(125,250),(375,500)<|box_end|>",
+            {},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # PaliGemma readme: y before x, 1024 bins, whatever was asked for
+            "<loc0256><loc0128><loc0512><loc0384> cupcake",
+            {"extent": (640.0, 480.0)},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # Florence-2 model card
+            "cupcake<loc_125><loc_250><loc_375><loc_500>",
+            {},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+    ],
+    ids=["qwen2.5-vl", "gemini", "internvl", "qwen2-vl", "paligemma", "florence-2"],
+)
+def test_a_familys_own_way_to_ground_is_read(reply: str, options: dict, label: str, box: tuple) -> None:
+    found = read(reply, **options)
+    assert [region.label for region in found.regions] == [label]
+    assert boxes(found) == [pytest.approx(box, abs=1e-3)]
+    assert found.regions_foreign == 0
+    assert found.text
+
+
+def test_boxes_in_markup_within_a_json_answer_are_read_and_their_labels_stay() -> None:
+    found = read('{"answer": "the <ref>cart</ref><box>[[125, 250, 375, 500]]</box> on the left"}')
+    assert found.text == "the cart on the left"
+    assert boxes(found) == [(80.0, 120.0, 240.0, 240.0)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        ("左边，在货架旁", '```json\n{"answer": "左边，在货架旁", "regions": []}\n```'),
+        ("à gauche", "à gauche"),
+        ("слева", '{"answer": "слева"}'),
+    ],
+)
+def test_an_answer_in_another_language_is_an_answer(answer: str, reply: str) -> None:
+    assert read(reply).text == answer
 
 
 @pytest.mark.parametrize(
@@ -169,7 +284,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=5)
-        | st.dictionaries(st.sampled_from(["answer", "regions", "bbox_2d", "label", "score"]) | st.text(), inner)
+        | st.dictionaries(
+            st.sampled_from(["answer", "regions", "bbox_2d", "box_2d", "bbox", "label", "score"]) | st.text(), inner
+        )
     ),
 )
 SHAPED = st.fixed_dictionaries(
@@ -198,10 +315,14 @@ def damaged(draw: st.DrawFn) -> str:
     st.integers(1, 4000),
     st.integers(1, 4000),
     st.sampled_from([(1000.0, 1000.0), (640.0, 480.0), (1.0, 1.0)]),
+    st.booleans(),
 )
-def test_any_reply_is_an_answer_with_boxes_inside_the_image_or_a_reply_error(reply, width, height, extent) -> None:
+def test_any_reply_is_an_answer_with_boxes_inside_the_image_or_a_reply_error(
+    reply, width, height, extent, rows_first
+) -> None:
+    options = {"extent": extent, "rows_first": rows_first, "max_regions": 4, "max_chars": 40}
     try:
-        found = parse_reply(reply, width=width, height=height, extent=extent, max_regions=4, max_chars=40)
+        found = parse_reply(reply, width=width, height=height, **options)
     except ReplyError:
         return
     assert 0 < len(found.text) <= 40

@@ -86,6 +86,16 @@ def test_a_keyframe_comes_back_with_its_answer(connect: Callable[..., Bridge]) -
     assert bridge.uplink.in_flight == 0
 
 
+def test_what_is_found_out_about_a_server_is_told_once(cloud: ScriptedCloud, connect: Callable[..., Bridge]) -> None:
+    cloud.answer = lambda request: completion("On the left.", prompt_tokens=150 if request.image_url else 30)
+    bridge = connect()
+    for number in (1, 2):
+        bridge.send(number)
+        bridge.wait(number)
+    assert ["ignores it" in warning for warning in bridge.warnings] == [True]
+    assert bridge.uplink.structured_output == "off: the server ignores it"
+
+
 def test_replies_come_back_in_order_of_arrival(cloud: ScriptedCloud, connect: Callable[..., Bridge]) -> None:
     holds = iter([0.6, 0.0])
     cloud.answer = lambda request: completion(hold=next(holds, 0.0))

@@ -2,7 +2,8 @@
 """One question about one keyframe to any OpenAI-compatible server, and exactly one result.
 
 The network and the server may do what they like: `CloudClient.ask` returns a status and a message that says what to
-do about it, never an exception. Nothing is retried, since a keyframe ages: the next one is the retry.
+do about it, never an exception. Nothing is retried, since a keyframe ages: the next one is the retry. One exception: a
+server that refuses the reply's schema has not begun to think, and is asked again at once without it, this once.
 
 Each request has a connection of its own. On a shared one a server that answers twice has its second reply read as the
 answer to the next keyframe (h11 keeps what was left over), and one that was closed meanwhile fails what comes over it.
@@ -18,10 +19,13 @@ from typing import Any, TypeVar
 
 import httpx
 
+from edgevlm_ros.cloud.completion import content_of, count_of, finished
 from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
+from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention, resolved
 from edgevlm_ros.cloud.jpeg import Upload
-from edgevlm_ros.cloud.prompt import BoxFormat, box_extent, chat_request, instruction
-from edgevlm_ros.cloud.reply import ReplyError, parse_reply
+from edgevlm_ros.cloud.prompt import chat_request, instructed, reply_schema
+from edgevlm_ros.cloud.reply import ReplyError, parse_reply, without_thoughts
+from edgevlm_ros.cloud.structured_output import StructuredOutput, StructuredOutputMode
 from edgevlm_ros.endpoint import check_base_url, is_loopback, redacted
 from edgevlm_ros.transfer.types import Region, Status
 from edgevlm_ros.words import clean_text
@@ -37,7 +41,8 @@ class CloudResult:
 
     model: as the server names it. Token counts are the server's, 0 if it gives none. ill: the way to the server or the
     server itself is at fault, so that the next keyframe would most likely end the same way. retry_after: seconds for
-    which the server wants no request.
+    which the server wants no request. regions_foreign: see reply.Reply. note: what people should know of the server,
+    found out with this request; said once.
     """
 
     status: Status
@@ -51,6 +56,8 @@ class CloudResult:
     completion_tokens: int = 0
     ill: bool = False
     retry_after: float = 0.0
+    regions_foreign: int = 0
+    note: str = ""
 
 
 class CloudClient:
@@ -58,7 +65,8 @@ class CloudClient:
 
     model: empty asks the server for its models once and takes the first; a server that lists none chooses itself.
     timeout: seconds for a whole request; TCP and TLS may take a third each, the upload a half, and a reply that has
-    begun pauses for a third. allow_http: see endpoint.check_base_url.
+    begun pauses for a third. box_format: auto goes by the model's name, by which it is asked for or which it gives
+    itself. structured_output: see StructuredOutput. allow_http: see endpoint.check_base_url.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class CloudClient:
         box_format: BoxFormat = "relative_1000",
         max_regions: int = 8,
         max_answer_chars: int = 200,
+        structured_output: StructuredOutputMode = "auto",
         allow_http: bool = False,
     ) -> None:
         url = check_base_url(base_url, allow_http=allow_http)
@@ -82,6 +91,9 @@ class CloudClient:
         self._box_format = box_format
         self._max_regions = max_regions
         self._max_answer_chars = max_answer_chars
+        self._structured = StructuredOutput(structured_output)
+        self._named = ""  # by the server, in its last reply
+        self._told_foreign = False
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"Accept-Encoding": "identity", "Connection": "close"}
@@ -90,6 +102,11 @@ class CloudClient:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a server could fill the memory with them
             trust_env=not is_loopback(url.host),  # a proxy of the environment is no way to this machine
         )
+
+    @property
+    def structured_output(self) -> str:
+        """What the server makes of the reply's schema, for people."""
+        return self._structured.words
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -101,9 +118,20 @@ class CloudClient:
         try:
             if not self._model and self._found_model is None:
                 self._found_model = await _by(deadline, self._first_model(trace))
-            body = self._body(upload, question)
+            boxes, note = self._convention(upload), ""
+            asked_for = self._structured.asks
+            body = self._body(upload, question, boxes, with_schema=asked_for)
             sent = len(body)
-            return self._answered(upload, await _by(deadline, self._post(body, trace)), sent)
+            try:
+                reply = await _by(deadline, self._post(body, trace))
+            except Rejected as error:
+                if not (asked_for and self._structured.tries_without(error.code, str(error))):
+                    raise
+                body = self._body(upload, question, boxes)
+                sent += len(body)
+                reply = await _by(deadline, self._post(body, trace))
+                asked_for, note = False, self._structured.went_without(str(error))
+            return self._answered(upload, reply, boxes, sent, asked_for, note)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             hint = "is the server running, and are base_url and the network right?"
             return self._ill(Status.UNREACHABLE, f"no connection to {self.base_url} ({_reason(error)}): {hint}")
@@ -128,43 +156,82 @@ class CloudClient:
         if result.status is not Status.OK or result.prompt_tokens == 0:
             return None
         try:
-            body = self._body(upload, question, with_image=False, max_tokens=1)
+            boxes, schema = self._convention(upload), self._structured.asks  # which some servers count too
+            body = self._body(upload, question, boxes, with_image=False, with_schema=schema, max_tokens=1)
             reply = await asyncio.wait_for(self._post(body, Trace()), self._timeout)
         except (asyncio.TimeoutError, httpx.HTTPError, Rejected, Unparsable):
             return None
-        words_alone = _count(reply, "prompt_tokens")
+        words_alone = count_of(reply, "prompt_tokens")
         return None if words_alone == 0 else words_alone < result.prompt_tokens
 
-    def _answered(self, upload: Upload, reply: dict[str, Any], sent: int) -> CloudResult:
+    def _convention(self, upload: Upload) -> Convention:
+        """How the model counts boxes on an image, as far as is known now."""
+        box_format = resolved(self._box_format, self._model or self._found_model or "", self._named)
+        return convention(box_format, upload.width, upload.height)
+
+    def _answered(
+        self, upload: Upload, reply: dict[str, Any], boxes: Convention, sent: int, with_schema: bool, note: str
+    ) -> CloudResult:
         """The result of a reply; raises Unparsable if it is none of this API."""
-        content, named = _content(reply), reply.get("model")
+        content, named = content_of(reply), reply.get("model")
+        self._named = clean_text(named, 100) if isinstance(named, str) else ""
+        if with_schema:
+            note = self._structured.came(without_thoughts(content), finished(reply))
         result = CloudResult(
             status=Status.OK,
-            model=clean_text(named, 100) if isinstance(named, str) else self._model or self._found_model or "",
+            model=self._named or self._model or self._found_model or "",
             bytes_up=sent,
-            prompt_tokens=_count(reply, "prompt_tokens"),
-            completion_tokens=_count(reply, "completion_tokens"),
+            prompt_tokens=count_of(reply, "prompt_tokens"),
+            completion_tokens=count_of(reply, "completion_tokens"),
+            note=note,
         )
         try:
             parsed = parse_reply(
                 content,
                 width=upload.source_width,
                 height=upload.source_height,
-                extent=box_extent(self._box_format, upload.width, upload.height),
+                extent=boxes.extent,
+                rows_first=boxes.rows_first,
                 max_regions=self._max_regions,
                 max_chars=self._max_answer_chars,
             )
         except ReplyError as error:  # the server is well, and what the model said without answering is paid for
             return replace(result, status=Status.UNPARSABLE, error=str(error))
-        return replace(result, text=parsed.text, regions=parsed.regions, regions_dropped=parsed.regions_dropped)
+        if parsed.regions_foreign and not self._told_foreign:
+            self._told_foreign = True
+            note = "; ".join(filter(None, (note, self._foreign_words())))
+        return replace(
+            result,
+            text=parsed.text,
+            regions=parsed.regions,
+            regions_dropped=parsed.regions_dropped,
+            regions_foreign=parsed.regions_foreign,
+            note=note,
+        )
 
-    def _body(self, upload: Upload, question: str, *, with_image: bool = True, max_tokens: int = 256) -> bytes:
+    def _foreign_words(self) -> str:
+        return (
+            f"the model counts boxes in another way than box_format = {self._box_format} says: none of such a reply is "
+            "used, set box_format to the model's own"
+        )
+
+    def _body(
+        self,
+        upload: Upload,
+        question: str,
+        boxes: Convention,
+        *,
+        with_image: bool = True,
+        with_schema: bool = False,
+        max_tokens: int = 256,
+    ) -> bytes:
         request = chat_request(
-            system=instruction(self._box_format, upload.width, upload.height, self._max_regions),
+            system=instructed(boxes, self._max_regions),
             question=question,
             jpeg=upload.jpeg if with_image else None,
             model=self._model or self._found_model or "",
             max_tokens=max_tokens,
+            schema=reply_schema(boxes, self._max_regions) if with_schema else None,
         )
         return json.dumps(request).encode()
 
@@ -224,25 +291,6 @@ class CloudClient:
 async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:
     """Await until a time of the running loop's clock, or asyncio.TimeoutError."""
     return await asyncio.wait_for(work, deadline - asyncio.get_running_loop().time())
-
-
-def _content(reply: dict[str, Any]) -> str:
-    """The words of the first choice."""
-    try:
-        content = reply["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise Unparsable(f"the reply has no choices[0].message.content: {clean_text(str(reply), 80)!r}") from error
-    if isinstance(content, list):  # some servers return parts
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    if not isinstance(content, str):
-        raise Unparsable("the message of the reply has no text")
-    return content
-
-
-def _count(reply: dict[str, Any], name: str) -> int:
-    usage = reply.get("usage")
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if type(count) is int and 0 < count < 2**32 else 0
 
 
 def _reason(error: Exception) -> str:

@@ -2,43 +2,60 @@
 """What the LVLM is asked about a keyframe, as the body of an OpenAI chat request.
 
 The reply goes into a small model's history and steers its eyes, so it must be short and it must ground: a few words
-and boxes, as JSON. Models differ in how they were taught to count pixels, hence `BoxFormat`.
+and boxes, as JSON. The words ask for that; where a server can hold a model to a schema, the schema does too.
 """
 
 import base64
-from typing import Any, Literal, get_args
+from typing import Any
 
-BoxFormat = Literal["relative_1000", "pixels"]
-BOX_FORMATS: tuple[str, ...] = get_args(BoxFormat)
+from edgevlm_ros.cloud.grounding import BOX_FORMATS as BOX_FORMATS
+from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention
 
 _INSTRUCTION = """\
 You look at one frame of a robot's camera and answer a question about it.
 Reply with one JSON object and nothing else:
-{{"answer": "<at most a few words>", "regions": [{{"label": "<what>", "bbox_2d": [x0, y0, x1, y1]}}]}}
+{{"answer": "<at most a few words>", "regions": [{{"label": "<what>", "{member}": [{corners}]}}]}}
 "regions" holds at most {max_regions} boxes around what the answer is about, most important first; [] if there are none.
 {boxes}"""
-
-_BOXES = {
-    "relative_1000": "Boxes are integers from 0 to 1000, relative to the image: [0, 0, 1000, 1000] is all of it.",
-    "pixels": "Boxes are pixels of the image, which is {width} wide and {height} high.",
-}
 
 
 def box_extent(box_format: BoxFormat, width: int, height: int) -> tuple[float, float]:
     """What the model calls the right and the lower edge of an image that was sent with this width and height."""
-    return (1000.0, 1000.0) if box_format == "relative_1000" else (float(width), float(height))
+    return convention(box_format, width, height).extent
 
 
 def instruction(box_format: BoxFormat, width: int, height: int, max_regions: int) -> str:
     """The system message for an image of width x height pixels, as sent."""
-    boxes = _BOXES[box_format].format(width=width, height=height)
-    return _INSTRUCTION.format(max_regions=max_regions, boxes=boxes)
+    return instructed(convention(box_format, width, height), max_regions)
+
+
+def instructed(boxes: Convention, max_regions: int) -> str:
+    """The same for a convention."""
+    return _INSTRUCTION.format(member=boxes.member, corners=boxes.corners, max_regions=max_regions, boxes=boxes.words)
+
+
+def reply_schema(boxes: Convention, max_regions: int) -> dict[str, Any]:
+    """JSON schema of the reply, of what strict mode of the OpenAI API takes: all is required, nothing else is there."""
+    number = {"type": "integer" if boxes.whole else "number"}
+    box = {"type": "array", "items": number, "minItems": 4, "maxItems": 4}
+    region = _object({"label": {"type": "string"}, boxes.member: box})
+    regions = {"type": "array", "items": region, "maxItems": max_regions}
+    return _object({"answer": {"type": "string"}, "regions": regions})
 
 
 def chat_request(
-    *, system: str, question: str, jpeg: bytes | None, model: str = "", max_tokens: int = 256
+    *,
+    system: str,
+    question: str,
+    jpeg: bytes | None,
+    model: str = "",
+    max_tokens: int = 256,
+    schema: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server."""
+    """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server.
+
+    schema: of the reply, for servers that can hold a model to one.
+    """
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     if jpeg is not None:
         url = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
@@ -50,4 +67,12 @@ def chat_request(
     }
     if model:
         body["model"] = model
+    if schema is not None:
+        named = {"name": "answer_about_a_frame", "strict": True, "schema": schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
     return body
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    required = list(properties)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

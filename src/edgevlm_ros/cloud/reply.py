@@ -8,41 +8,54 @@ is left out rather than guessed:
 - JSON is found anywhere in the reply (alone, fenced, in prose); stray and missing commas are forgiven, and of a
   truncated object the members that were complete are kept. An answer that was cut off is no answer.
 - Without an answer in the JSON, or without JSON, the prose is the answer if it is no longer than an answer may be.
-  Longer prose is an essay by a model that ignored the instruction: `ReplyError`.
+  Longer prose is an essay by a model that ignored the instruction: `ReplyError`. Any language will do.
+- Boxes are read as they were asked for, or by the markup that a family has of its own. One that lies outside of the
+  image, or whose name is that of another convention, tells that the model counts in another way than was asked: then
+  none of the reply's boxes is believed, for those that happen to lie inside are as wrong.
 """
 
-import json
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgevlm_ros.cloud.loose_json import json_values
+from edgevlm_ros.cloud.marked_boxes import MarkedBox, marked_boxes
 from edgevlm_ros.transfer.types import Region
 from edgevlm_ros.words import clean_text
 
 MAX_REPLY_CHARS = 32_768
 """More than this is not read: 256 tokens are about 1000 characters."""
-_MAX_DEPTH = 8
-_MAX_STARTS = 16
 _MAX_LABEL_CHARS = 48
-_OPENING = re.compile(r"[{\[]")
-_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _MIN_SIDE = 2.0
 """Pixels of the keyframe: a thinner box holds nothing that could be looked at."""
+_BEYOND = 0.05
+"""Of the image: a box at its edge reaches over by a little, one that is counted in another way by far."""
+_MEMBERS = {False: ("bbox_2d", "bbox", "box"), True: ("box_2d", "bbox", "box")}
+"""Names of a box in JSON, by whether y stands before x. bbox_2d and box_2d each belong to one order."""
+_Corners = tuple[float, float, float, float]
 
 
 class ReplyError(ValueError):
     """There is no answer in a reply; the message says what there is."""
 
 
+class _Foreign(Exception):
+    """A box that was counted in another way than was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and regions in pixels of the keyframe. regions_dropped: boxes that could not be used, or too many."""
+    """An answer, and regions in pixels of the keyframe.
+
+    regions_dropped: boxes that could not be used, or too many. regions_foreign: of these, those that show that the
+    model counts in another way; with one of them all regions are dropped.
+    """
 
     text: str
     regions: tuple[Region, ...]
     regions_dropped: int
+    regions_foreign: int = 0
 
 
 def parse_reply(
@@ -51,14 +64,16 @@ def parse_reply(
     width: int,
     height: int,
     extent: tuple[float, float] = (1000.0, 1000.0),
+    rows_first: bool = False,
     max_regions: int = 8,
     max_chars: int = 200,
 ) -> Reply:
     """Read a reply about a keyframe of width x height pixels.
 
-    extent: what the model calls the right and the lower edge, see `prompt.box_extent`. Raises ReplyError only.
+    extent, rows_first: what the model calls the right and the lower edge, and whether y stands before x, see
+    `grounding.Convention`. Raises ReplyError only.
     """
-    body = _without_thoughts(reply[:MAX_REPLY_CHARS])
+    marked, body = marked_boxes(without_thoughts(reply[:MAX_REPLY_CHARS]))
     found, prose = _find_json(body)
     members = found if isinstance(found, dict) else {"regions": found or []}
     text = clean_text(_as_text(members.get("answer")), max_chars)
@@ -66,13 +81,20 @@ def parse_reply(
         text = _prose_answer(prose, max_chars)
     if not text:
         raise ReplyError(f"no answer in the reply: {clean_text(reply[:400], 80)!r}")
-    boxes = _as_boxes(members.get("regions"))
-    regions = [region for box in boxes if (region := _region(box, width, height, extent)) is not None]
-    kept = tuple(regions[:max_regions])
-    return Reply(text=text, regions=kept, regions_dropped=len(boxes) - len(kept))
+    boxes = _as_boxes(members.get("regions")) or marked
+    regions, foreign = [], 0
+    for box in boxes:
+        try:
+            shares = _shares(box, extent, rows_first)
+        except _Foreign:
+            foreign += 1
+        else:
+            regions += [region] if (region := _region(box, shares, width, height)) else []
+    kept = () if foreign else tuple(regions[:max_regions])
+    return Reply(text, kept, len(boxes) - len(kept), foreign)
 
 
-def _without_thoughts(reply: str) -> str:
+def without_thoughts(reply: str) -> str:
     """Drop what a reasoning model thought aloud before it answered; of a thought that never ends nothing is left."""
     thought, ended, rest = reply.partition("</think>")
     if ended:
@@ -96,22 +118,55 @@ def _as_boxes(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _region(box: Any, width: int, height: int, extent: tuple[float, float]) -> Region | None:
-    """One region in pixels of the keyframe, or None if the box is not a box."""
+def _shares(box: Any, extent: tuple[float, float], rows_first: bool) -> _Corners | None:
+    """Left, top, right and lower edge as fractions of the image; None if the box is none. Raises _Foreign."""
+    corners = _corners(box, rows_first)
+    if corners is None:
+        return None
+    if isinstance(box, MarkedBox) and box.bins is not None:
+        extent = (box.bins, box.bins)
+    shares = tuple(corner / extent[at % 2] for at, corner in enumerate(corners))
+    if not all(-_BEYOND <= share <= 1.0 + _BEYOND for share in shares):
+        raise _Foreign
+    x0, x1 = sorted(min(max(share, 0.0), 1.0) for share in shares[0::2])
+    y0, y1 = sorted(min(max(share, 0.0), 1.0) for share in shares[1::2])
+    return x0, y0, x1, y1
+
+
+def _corners(box: Any, rows_first: bool) -> Sequence[float] | None:
+    """x, y, x, y of a box as the model counts; None if it is no box. Raises _Foreign for another convention's name."""
+    if isinstance(box, MarkedBox):
+        if rows_first and box.bins is None:
+            raise _Foreign
+        return box.corners
     if not isinstance(box, dict):
         return None
-    corners = next((box[key] for key in ("bbox_2d", "bbox", "box") if key in box), None)
+    name = next((name for name in _MEMBERS[rows_first] if name in box), None)
+    if name is None:
+        if _MEMBERS[not rows_first][0] in box:
+            raise _Foreign
+        return None
+    corners = box[name]
+    if isinstance(corners, list) and len(corners) == 1:  # [[x0, y0, x1, y1]]
+        corners = corners[0]
     if not isinstance(corners, list) or len(corners) != 4:
         return None
     if not all(isinstance(c, float) and math.isfinite(c) for c in corners):
         return None
-    x0, x1 = sorted(min(max(c / extent[0], 0.0), 1.0) * width for c in corners[0::2])
-    y0, y1 = sorted(min(max(c / extent[1], 0.0), 1.0) * height for c in corners[1::2])
+    return [corners[at] for at in (1, 0, 3, 2)] if rows_first else corners
+
+
+def _region(box: Any, shares: _Corners | None, width: int, height: int) -> Region | None:
+    """One region in pixels of the keyframe, or None if there is nothing to be seen in it."""
+    if shares is None:
+        return None
+    x0, y0, x1, y1 = (share * side for share, side in zip(shares, (width, height, width, height), strict=True))
     if x1 - x0 < _MIN_SIDE or y1 - y0 < _MIN_SIDE:
         return None
-    score = box.get("score", 1.0)
+    members = {"label": box.label} if isinstance(box, MarkedBox) else box
+    score = members.get("score", 1.0)
     valid_score = isinstance(score, float) and 0.0 <= score <= 1.0
-    label = box.get("label")
+    label = members.get("label")
     name = clean_text(label, _MAX_LABEL_CHARS) if isinstance(label, str) else ""
     return Region(name, score if valid_score else 1.0, x0, y0, x1, y1)
 
@@ -126,7 +181,7 @@ def _prose_answer(prose: str, max_chars: int) -> str:
 def _find_json(body: str) -> tuple[Any, str]:
     """The object with an answer, else the first one with regions, else None; and the text without it."""
     best: tuple[Any, str] = (None, body)
-    for start, end, value in _json_values(body):
+    for start, end, value in json_values(body):
         prose = body[:start] + " " + body[end:]
         if isinstance(value, dict) and "answer" in value:
             return value, prose
@@ -135,118 +190,3 @@ def _find_json(body: str) -> tuple[Any, str]:
         if best[0] is None and (holds_regions or lists_regions):
             best = (value, prose)
     return best
-
-
-def _json_values(body: str) -> Iterator[tuple[int, int, Any]]:
-    """(start, end, value) of each object and array in a text that reads as JSON."""
-    position = 0
-    for _ in range(_MAX_STARTS):
-        opening = _OPENING.search(body, position)
-        if opening is None:
-            return
-        reader = _Reader(body, opening.start())
-        try:
-            value = reader.value()
-        except (_NotJson, _Cut):
-            position = opening.end()
-        else:
-            position = reader.position
-            yield opening.start(), position, value
-
-
-class _NotJson(Exception):
-    """What follows is not JSON."""
-
-
-class _Cut(Exception):
-    """The text ended inside a scalar."""
-
-
-class _Reader:
-    """A JSON reader that forgives commas and an early end. Numbers are floats."""
-
-    _SPACE = re.compile(r"[\s,]*")
-    _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-    _ATOM = re.compile(r"[-+.\w]+")
-    _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
-
-    def __init__(self, text: str, position: int) -> None:
-        self.text = text
-        self.position = position
-        self.cut = False
-
-    def value(self, depth: int = 0) -> Any:
-        first = self._peek()
-        if first == "":
-            raise _Cut
-        if depth > _MAX_DEPTH:
-            raise _NotJson
-        if first == "{":
-            return self._object(depth)
-        if first == "[":
-            return self._array(depth)
-        return self._string() if first == '"' else self._atom()
-
-    def _object(self, depth: int) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        self.position += 1
-        try:
-            while not self.cut and not self._closed("}"):
-                if self._peek() != '"':
-                    raise _NotJson
-                name = self._string()
-                if self._peek() not in (":", ""):
-                    raise _NotJson
-                self.position += 1
-                members[name] = self.value(depth + 1)
-        except _Cut:
-            self.cut = True
-        return members
-
-    def _array(self, depth: int) -> list[Any]:
-        items: list[Any] = []
-        self.position += 1
-        try:
-            while not self.cut and not self._closed("]"):
-                items.append(self.value(depth + 1))
-        except _Cut:
-            self.cut = True
-        return items
-
-    def _peek(self) -> str:
-        space = self._SPACE.match(self.text, self.position)
-        self.position = space.end() if space else self.position
-        return self.text[self.position : self.position + 1]
-
-    def _closed(self, bracket: str) -> bool:
-        following = self._peek()
-        if following == "":
-            raise _Cut
-        if following == bracket:
-            self.position += 1
-        return following == bracket
-
-    def _string(self) -> str:
-        match = self._STRING.match(self.text, self.position)
-        if match is None:
-            raise _Cut
-        self.position = match.end()
-        try:
-            return str(json.loads(f'"{match[1]}"', strict=False))
-        except ValueError as error:
-            raise _NotJson from error
-
-    def _atom(self) -> Any:
-        match = self._ATOM.match(self.text, self.position)
-        if match is None:
-            raise _NotJson
-        if match.end() == len(self.text):
-            raise _Cut
-        self.position = match.end()
-        if match[0] in _WORDS:
-            return _WORDS[match[0]]
-        if match[0] in ("NaN", "Infinity", "-Infinity"):
-            return math.nan
-        if self._NUMBER.fullmatch(match[0]) is None:
-            raise _NotJson
-        return float(match[0])

@@ -85,6 +85,11 @@ class Uplink:
         self._thread.start()
 
     @property
+    def structured_output(self) -> str:
+        """What the server makes of the reply's schema, for people."""
+        return self._client.structured_output
+
+    @property
     def in_flight(self) -> int:
         """Keyframes that were submitted and have not come back."""
         return self._in_flight
@@ -159,6 +164,8 @@ class Uplink:
             result = CloudResult(Status.DROPPED, str(error) or repr(error))
         finally:
             self._end(flight, result, upload)
+        if result.note:
+            self._warn(result.note)
         await self._look_once(keyframe, upload, result)
 
     def _end(self, flight: _Flight, result: CloudResult, upload: Upload | None) -> None:

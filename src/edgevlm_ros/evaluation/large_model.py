@@ -18,8 +18,9 @@ from PIL import Image as PilImage
 from torch import Tensor
 
 from edgevlm_ros.assets import model_path
+from edgevlm_ros.cloud.grounding import convention
 from edgevlm_ros.cloud.jpeg import Upload
-from edgevlm_ros.cloud.prompt import box_extent, instruction
+from edgevlm_ros.cloud.prompt import instruction
 from edgevlm_ros.cloud.reply import Reply, ReplyError, parse_reply
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.engine import Completion, Prompt
@@ -118,12 +119,14 @@ def decoded(upload: Upload) -> Image:
 
 def parsed(text: str, upload: Upload, bridge: Bridge) -> Reply | None:
     """A reply as the bridge reads it, regions in pixels of the source; None if there is no answer in it."""
+    boxes = convention(bridge.box_format, upload.width, upload.height)
     try:
         return parse_reply(
             text,
             width=upload.source_width,
             height=upload.source_height,
-            extent=box_extent(bridge.box_format, upload.width, upload.height),
+            extent=boxes.extent,
+            rows_first=boxes.rows_first,
             max_regions=bridge.max_regions,
             max_chars=bridge.max_answer_chars,
         )
