@@ -12,6 +12,7 @@ import signal
 import sys
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import rclpy
@@ -34,8 +35,8 @@ _WAKE_S = 0.2
 class SoakCamera(Node):
     """Out `image` and `image/compressed`, in ORDERS. rate: images a second."""
 
-    def __init__(self, rate: float, width: int, height: int) -> None:
-        super().__init__("camera", start_parameter_services=False)
+    def __init__(self, rate: float, width: int, height: int, **kwargs: Any) -> None:
+        super().__init__("camera", start_parameter_services=False, **kwargs)
         self._pictures = pictures(width, height)
         self._size = width, height
         self._shown = self._bad = 0

@@ -89,8 +89,9 @@ class FaultyCloud:
                     pass
                 raise ConnectionError("hung up, as asked for")
             case "drips":
-                for at in range(len(good)):
-                    caller.say(good[at : at + 1])
+                head = len(good) - len(_CANNED)
+                for begin, end in [(0, head), *((at, at + 1) for at in range(head, len(good)))]:
+                    caller.say(good[begin:end])
                     if self._fault != fault or self._ended.wait(_DRIP_S):
                         raise ConnectionError("hung up, as asked for")
             case "busy":

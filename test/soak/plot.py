@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgevlm_ros.evaluation.plots import FAINT, STYLE
-from soak.figures import Samples, Span, of_rounds, spans, theil_sen, warm_rounds
+from soak.figures import JUDGED, Samples, Span, of_rounds, spans, theil_sen, warm_rounds
 from soak.schedule import CALM, PHASE, VALUES
 
 _COLOURS = {
@@ -23,22 +23,22 @@ _COLOURS = {
 }
 _OTHER, _FAILED, _LINE = "#7c3aed", "#dc2626", "#1f2933"
 _BIN_S = 5.0
-_BEHIND = ("camera", "soak")  # of the test, not of the product
 
 
 def draw_soak(samples: Samples, path: Path) -> None:
     phases = spans(samples.marks, samples.ended)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 11.5), layout="constrained")
-        memory, threads, descriptors, rate, events = figure.subplots(
-            5, 1, sharex=True, height_ratios=[3.2, 1.6, 1.6, 1.6, 2.6]
+        figure = Figure(figsize=(11.0, 12.5), layout="constrained")
+        memory, gained, threads, descriptors, rate, events = figure.subplots(
+            6, 1, sharex=True, height_ratios=[1.6, 3.2, 1.4, 1.4, 1.6, 2.6]
         )
-        _processes(memory, samples, phases, "memory", 1e6, "memory in use, with the line through the rounds", "MB")
-        _processes(threads, samples, phases, "threads", 1, "threads", "")
-        _processes(descriptors, samples, phases, "descriptors", 1, "file descriptors", "")
+        _processes(memory, samples, "memory", 1e6, "memory in use", "MB")
+        _gained(gained, samples, phases)
+        _processes(threads, samples, "threads", 1, "threads", "")
+        _processes(descriptors, samples, "descriptors", 1, "file descriptors", "")
         _rates(rate, samples)
         _events(events, samples)
-        for axes in (memory, threads, descriptors, rate, events):
+        for axes in (memory, gained, threads, descriptors, rate, events):
             _rounds(axes, phases)
             axes.grid(color=FAINT, lw=0.4)
             axes.set_xlim(0, samples.ended / 60)
@@ -48,28 +48,38 @@ def draw_soak(samples: Samples, path: Path) -> None:
         figure.savefig(path, dpi=130)
 
 
-def _processes(axes: Any, samples: Samples, phases: list[Span], what: str, unit: float, title: str, label: str) -> None:
+def _processes(axes: Any, samples: Samples, what: str, unit: float, title: str, label: str) -> None:
     for name in dict.fromkeys(use.process for use in samples.uses):
         uses = [use for use in samples.uses if use.process == name]
-        colour, behind = _COLOURS.get(name, _OTHER), name in _BEHIND
-        at, values = [use.at / 60 for use in uses], [getattr(use, what) / unit for use in uses]
-        axes.plot(at, values, color=colour, lw=0.8 if behind else 1.2, label=name, zorder=1 if behind else 2)
-        if what != "memory" or behind:
-            continue
-        minutes, held = of_rounds(phases, uses, what)
-        line = theil_sen(minutes, held)
-        axes.plot(minutes, np.asarray(held) / unit, "o", color=colour, ms=4, mec="white", mew=0.6, zorder=4)
-        if line is not None:
-            middle = np.median(np.asarray(held) - line[0] * np.asarray(minutes))
-            ends = np.array([minutes[0], minutes[-1]])
-            axes.plot(ends, (line[0] * ends + middle) / unit, color=_LINE, lw=0.9, ls="--", zorder=3)
-            axes.annotate(
-                f"{line[0] / unit:+.2f} MB/min", (ends[-1], (line[0] * ends[-1] + middle) / unit),
-                xytext=(0, 9), textcoords="offset points", ha="right", color=_LINE, zorder=5,
-            )  # fmt: skip
+        width = 1.2 if name in JUDGED else 0.8
+        values = [getattr(use, what) / unit for use in uses]
+        axes.plot([use.at / 60 for use in uses], values, color=_COLOURS.get(name, _OTHER), lw=width, label=name)
     axes.set_ylim(bottom=0)
     axes.set_title(title)
     axes.set_ylabel(label)
+
+
+def _gained(axes: Any, samples: Samples, phases: list[Span]) -> None:
+    """What each process of the product has more than in the first round that counts: every sample, the rounds, and
+    their line."""
+    axes.set_title("memory gained since the warm-up: samples, rounds and the line through them")
+    axes.set_ylabel("MB")
+    for name in (name for name in JUDGED if any(use.process == name for use in samples.uses)):
+        uses, colour = [use for use in samples.uses if use.process == name], _COLOURS[name]
+        minutes, held = of_rounds(phases, uses, "memory")
+        zero = held[0] if held else uses[0].memory
+        axes.plot([use.at / 60 for use in uses], [(use.memory - zero) / 1e6 for use in uses], color=colour, lw=0.6)
+        gained = (np.asarray(held) - zero) / 1e6
+        axes.plot(minutes, gained, "o", color=colour, ms=5, mec="white", mew=0.6, zorder=4)
+        line = theil_sen(minutes, list(gained))
+        if line is None:
+            continue
+        middle = np.median(gained - line[0] * np.asarray(minutes))
+        ends = np.array([minutes[0], minutes[-1]])
+        told = f"{name}: {line[0]:+.2f} MB/min ({line[1]:+.2f} to {line[2]:+.2f})"
+        axes.plot(ends, line[0] * ends + middle, color=colour, lw=1.4, ls="--", zorder=3, label=told)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right")
 
 
 def _rates(axes: Any, samples: Samples) -> None:
@@ -86,7 +96,7 @@ def _rates(axes: Any, samples: Samples) -> None:
     axes.set_ylim(bottom=0)
     axes.set_title(f"heard, in {_BIN_S:.0f} s")
     axes.set_ylabel("1/s")
-    axes.legend(loc="upper right", ncols=3)
+    axes.legend(loc="upper right", bbox_to_anchor=(1.0, 1.25), ncols=3)
 
 
 def _events(axes: Any, samples: Samples) -> None:

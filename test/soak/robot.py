@@ -250,8 +250,8 @@ class Robot:
     def _do_question(self, text: str, begins: bool) -> None:
         self._called(self._question, SetQuestion.Request(text=text))
 
-    def _do_ask(self, how: str, begins: bool) -> None:
-        """Does not wait for the answer; what comes of it is counted."""
+    def ask(self, how: str) -> Any:
+        """The future of the result of a goal that was accepted. how: edge, cloud, canceled."""
         goal = Ask.Goal(question="Where is the person?", wait_for_cloud=how != "edge", deadline=self._asked.timeout)
         self._need(self._ask.server_is_ready, "nobody serves 'ask'")
         accepted = self._ask.send_goal_async(goal)
@@ -259,7 +259,13 @@ class Robot:
         handle = accepted.result()
         if how == "canceled":
             handle.cancel_goal_async()
-        handle.get_result_async().add_done_callback(lambda done: self._count_ask(how, done.result()))
+        result = handle.get_result_async()
+        result.add_done_callback(lambda done: self._count_ask(how, done.result()))
+        return result
+
+    def _do_ask(self, how: str, begins: bool) -> None:
+        """Does not wait for the answer; what comes of it is counted."""
+        self.ask(how)
 
     def _count_ask(self, how: str, done: Any) -> None:
         result = done.result
