@@ -163,7 +163,7 @@ def _region(box: Any, shares: _Corners | None, width: int, height: int) -> Regio
     x0, y0, x1, y1 = (share * side for share, side in zip(shares, (width, height, width, height), strict=True))
     if x1 - x0 < _MIN_SIDE or y1 - y0 < _MIN_SIDE:
         return None
-    members = {"label": box.label} if isinstance(box, MarkedBox) else box
+    members: dict[str, Any] = {"label": box.label} if isinstance(box, MarkedBox) else box
     score = members.get("score", 1.0)
     valid_score = isinstance(score, float) and 0.0 <= score <= 1.0
     label = members.get("label")
