@@ -5,6 +5,7 @@ import math
 import socket
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 import cv2
@@ -14,7 +15,11 @@ import pytest
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.edge.engine import Engine, EngineError, Prompt
 from edgevlm_ros.edge.served import ServedEngine, ServedSettings
+from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.conversation import Exchange
+from edgevlm_ros.transfer.focus import Focus
+from edgevlm_ros.transfer.history import Replacement
+from edgevlm_ros.transfer.types import CloudContext, Frame, Outcome, Question, Region, Status
 from support.scripted_cloud import Reply, Request, ScriptedCloud
 from support.tiny_lvlm import REPLY, make_tiny_lvlm
 
@@ -140,6 +145,43 @@ def test_the_request_is_the_history_then_the_views_and_the_question(server: Scri
     assert (body["model"], body["max_tokens"], body["temperature"], body["stream"]) == ("scripted-lvlm", 8, 0, True)
 
 
+def shared_beginning(one: Request, other: Request) -> str:
+    """What two requests have in common from their first byte on."""
+    pairs = zip(json.dumps(one.body), json.dumps(other.body), strict=False)
+    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def test_two_frames_in_a_row_share_everything_before_the_image(server: ScriptedCloud) -> None:
+    where = Question("Where is the cart?")
+    engine = connect(server, system_prompt="Be brief.")
+    pipeline = Pipeline(engine, where, Replacement(min_similarity=0.0), Focus(mode="crop+text"))
+    noise = np.random.default_rng(1)
+    region = Region("cart", 1.0, 8, 8, 40, 40)
+    context = CloudContext(1, 1, where.id, Status.OK, "behind the shelf", (region,), 64, 48)
+
+    def ask(number: int) -> Request:
+        image = noise.integers(0, 255, (48, 64, 3), np.uint8)
+        pipeline.on_frame(Frame(1 + number * 30_000_000, image))
+        return server.chats[-1]
+
+    before = [ask(0), ask(1)]
+    assert pipeline.on_context(context) is Outcome.APPLIED
+    after = [ask(2), ask(3)]
+    pipeline.close()
+    for first, second in (before, after):
+        assert shared_beginning(first, second).split("base64,")[0].endswith('"url": "data:image/jpeg;')
+        assert "base64," in shared_beginning(first, second)
+    told = shared_beginning(*after).split("base64,")[0]
+    assert "Be brief." in told
+    assert "behind the shelf" in told
+    assert shared_beginning(before[1], after[0]).find("Be brief.") > 0
+
+
+def test_llama_cpp_is_asked_to_keep_the_beginning_of_the_prompt(server: ScriptedCloud) -> None:
+    connect(server).complete(prompt())
+    assert server.chats[0].body["cache_prompt"] is True
+
+
 def test_a_view_is_sent_as_it_is_or_with_its_share_of_the_pixels(server: ScriptedCloud) -> None:
     engine = connect(server)
     smooth = cv2.GaussianBlur(FRAME, (0, 0), 4.0)
@@ -203,6 +245,7 @@ def test_a_server_that_refuses_an_option_is_asked_without_it_from_then_on(
     assert engine.complete(prompt()).text == "left"
     assert len(server.chats) == learnt + 1
     assert {"logprobs", "stream_options"} & server.chats[-1].body.keys() == kept
+    assert ("cache_prompt" in server.chats[-1].body) is named
 
 
 def test_another_reason_to_refuse_a_prompt_teaches_nothing(server: ScriptedCloud) -> None:

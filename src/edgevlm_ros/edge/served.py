@@ -34,8 +34,8 @@ MAX_BODY = 1 << 24
 """Bytes of a response that are read: asked for probabilities, some servers send kilobytes with each token."""
 _CELL = 28
 _MAX_CELLS = 32
-_OPTIONS: dict[str, Any] = {"logprobs": True, "stream_options": {"include_usage": True}}
-"""Told about an answer only by servers that know these fields; some refuse them."""
+_OPTIONS: dict[str, Any] = {"logprobs": True, "stream_options": {"include_usage": True}, "cache_prompt": True}
+"""Fields that only some servers know and some refuse. cache_prompt is llama.cpp's: the prompt's beginning is kept."""
 
 
 @dataclass(frozen=True, slots=True)
