@@ -44,7 +44,7 @@ def test_what_has_another_cause_is_no_refusal(code: int, said: str) -> None:
 def test_a_bare_refusal_of_a_server_that_kept_to_it_has_another_cause() -> None:
     structured = StructuredOutput()
     structured.came('{"answer": "x"}', True)
-    assert structured.words == "the server keeps to the schema"
+    assert structured.words == "asked for, and replies are JSON"
     assert not structured.tries_without(400, "HTTP 400: Bad Request")
     assert structured.tries_without(400, NAMED)
 

@@ -36,7 +36,7 @@ class StructuredOutput:
         """The state, for diagnostics."""
         if not self.asks:
             return f"off: {self._reason}" if self._reason else "off"
-        return "the server keeps to the schema" if self._kept else "asked for"
+        return "asked for, and replies are JSON" if self._kept else "asked for"
 
     def tries_without(self, code: int, said: str) -> bool:
         """Whether a refused request that carried the schema goes again without it. code, said: of the HTTP reply.
