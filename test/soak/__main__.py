@@ -27,15 +27,15 @@ _TIMEOUT_S = 4.0  # shorter than a fault, so that requests end within it
 _OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored in")
 _EPILOG = f"""
-The edge node, the cloud bridge, a camera and the bundled large model's server run as processes of their own, as on a
-robot, in a ROS domain that nobody else sees; between bridge and server stands a proxy that breaks. They go through the
-same round again and again, in {len(PHASES)} phases: {", ".join(name for name, _ in PHASES)}.
+The edge node, the cloud bridge, the recorder, a camera and the bundled large model's server run as processes of their
+own, as on a robot, in a ROS domain that nobody else sees; between bridge and server stands a proxy that breaks. They go
+through the same round again and again, in {len(PHASES)} phases: {", ".join(name for name, _ in PHASES)}.
 In it happen: {", ".join(VALUES)}; see test/soak/schedule.py.
 
 Every second each process is looked at: memory, threads, file descriptors, CPU. Of each round after the warm-up (the
 first fifth) counts the median; the slope is that of a Theil-Sen line through these, and wants 5 of them.
 
-In OUT: soak.json (all figures and samples), soak.md (the tables that are printed), soak.png, logs/.
+In OUT: soak.json (all figures and samples), soak.md (the tables that are printed), soak.png, logs/, record/.
 The exit code is 0 if what does not depend on the machine holds: memory grows by less than 0.5 MB a minute, no thread
 and no descriptor is gained, no traceback is in any log, every request ended as one context. 1 if not, 2 for what cannot
 be asked for, 130 for Ctrl-C. A run that is too short for a slope is judged by the rest.
@@ -107,7 +107,8 @@ def _soak(asked: argparse.Namespace, check: Any) -> int:
 
     out: Path = asked.out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "logs", ignore_errors=True)
+    for left in ("logs", "record"):
+        shutil.rmtree(out / left, ignore_errors=True)
     seconds, (width, height) = 60.0 * asked.minutes, _SIZE
     steps = schedule(seconds, asked.round)
     wanted = Asked(
@@ -125,7 +126,7 @@ def _soak(asked: argparse.Namespace, check: Any) -> int:
         bar.reset()
         samples = robot.live(steps, seconds, tell)
     found, logs = figures(samples), told_in_logs(out / "logs")
-    soak = {
+    soak: dict[str, Any] = {
         "date": date,
         "asked": {**dataclasses.asdict(wanted), "seconds": seconds, "round": asked.round},
         "machine": machine(),

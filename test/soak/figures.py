@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from soak.schedule import BRIDGE, CALM, EDGE, PHASE
+from soak.schedule import BRIDGE, CALM, EDGE, PHASE, RECORDER
 
 # The targets.
 SLOPE = 0.5  # MB a minute
@@ -28,7 +28,7 @@ _WARM_UP = 0.2  # of the rounds, one at least
 _LEVEL = 0.95  # of intervals
 _MB = 1e6
 
-JUDGED = (EDGE, BRIDGE, "lvlm_server")
+JUDGED = (EDGE, BRIDGE, RECORDER, "lvlm_server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from soak.schedule import CALM, PHASE, VALUES
 _COLOURS = {
     "edge_node": "#2563eb",
     "cloud_bridge_node": "#d97706",
+    "recorder_node": "#db2777",
     "lvlm_server": "#15803d",
     "camera": "#94a3b8",
     "soak": "#cbd5e1",

@@ -42,7 +42,7 @@ from edgevlm_ros.transfer.types import Status
 from soak.camera import ORDERS
 from soak.cloud import FaultyCloud
 from soak.figures import Mark, Reply, Sample, Samples
-from soak.schedule import BRIDGE, EDGE, PHASE, VALUES, Step
+from soak.schedule import BRIDGE, EDGE, PHASE, RECORDER, VALUES, Step
 
 CAMERA, SERVER, SELF = "camera", "lvlm_server", "soak"
 BUNDLED, SCRIPTED = "bundled", "scripted"
@@ -89,7 +89,7 @@ class Robot:
     def __init__(self, asked: Asked, out: Path, check: Check) -> None:
         self.samples = Samples()
         self._asked, self._check = asked, check
-        self._logs = out / "logs"
+        self._logs, self._record = out / "logs", out / "record"
         self._domain = free_domain() if asked.domain is None else asked.domain
         self._processes = Processes(self._logs)
         self._server: LvlmServer | None = None
@@ -145,6 +145,7 @@ class Robot:
         return {
             EDGE: {"autostart": False, "image_transport": "compressed", **edge},
             BRIDGE: {"autostart": False, "image_transport": "raw", **bridge},
+            RECORDER: {"folder": str(self._record), "overlay": False},
         }
 
     def _start_camera(self) -> None:
@@ -215,7 +216,7 @@ class Robot:
         if not self._watching or now - self._sampled < self._asked.sample_s:
             return
         self._sampled = now
-        pids = {name: self._processes.pid(name) for name in (EDGE, BRIDGE, CAMERA)}
+        pids = {name: self._processes.pid(name) for name in (EDGE, BRIDGE, RECORDER, CAMERA)}
         if self._server is not None and self._server.pid is not None:
             pids[SERVER] = self._server.pid
         pids[SELF] = os.getpid()

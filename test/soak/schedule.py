@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EDGE, BRIDGE = "edge_node", "cloud_bridge_node"
+EDGE, BRIDGE, RECORDER = "edge_node", "cloud_bridge_node", "recorder_node"
 CALM = "calm"
 
 # Shares of a round. The first one comes before all trouble, and is where threads and descriptors are compared.

@@ -69,7 +69,7 @@ def test_a_short_soak_does_all_of_it_and_leaves_figures_and_a_picture(tmp_path: 
     assert found["answers"] > 3
     assert found["replies"]["ok"] > 0
     assert sum(found["asks"].values()) == 3
-    for process in ("edge_node", "cloud_bridge_node", "camera"):
+    for process in ("edge_node", "cloud_bridge_node", "recorder_node", "camera"):
         measured = found["processes"][process]
         assert measured["memory"]["max"] > 1
         assert measured["threads"]["max"] >= 1
@@ -77,4 +77,5 @@ def test_a_short_soak_does_all_of_it_and_leaves_figures_and_a_picture(tmp_path: 
     assert found["processes"]["camera"]["runs"] == 2
     assert done.returncode == any(row["met"] is False for row in soak["targets"])
     assert (out / "soak.md").read_text() in done.stdout
+    assert any((out / "record").rglob("*.mcap"))
     assert Image.open(out / "soak.png").size[0] > 1000
