@@ -36,6 +36,13 @@ def test_the_likeliest_camera_is_in_colour_compressed_and_frequent(
     [
         (None, "ros2 bag reindex"),
         ("[]", "ros2 bag reindex"),
+        ("[" * 3000, "ros2 bag reindex"),
+        ("a: &a {x: 1}\n<<: [*a, *a]\n", "no metadata.yaml that can be read"),
+        (
+            "rosbag2_bagfile_information: {topics_with_message_count: "
+            "[{topic_metadata: {name: [/image], type: sensor_msgs/msg/Image}, message_count: 9}]}",
+            "a topic's name is a list",
+        ),
         ("rosbag2_bagfile_information: {topics_with_message_count: []}", "no images; it has no topics at all"),
     ],
 )

@@ -206,6 +206,13 @@ def test_a_mosaic_that_was_compressed_as_it_is_gets_its_colours_back(bits: int) 
     assert seen[4:12, 4:12].reshape(-1, 3).mean(0).argmax() == 0
 
 
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_picture_with_nothing_in_it_is_no_bomb(progressive: int) -> None:
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_QUALITY, 1]
+    for dark in (np.zeros((1200, 1600), np.uint8), np.zeros((1200, 1600, 3), np.uint8)):
+        assert to_rgb(compressed(cv2.imencode(".jpg", dark, options)[1].tobytes())).max() <= 1
+
+
 @pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
@@ -236,6 +243,9 @@ def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
         (compressed(PNG, "16UC1; compressedDepth png"), r"depth image.*colour topic"),
         (compressed(PNG, "16UC1; png compressed "), "depth image"),
         (compressed(JPEG[:200].replace(b"\x00\x30\x00\x40", b"\x00\x00\x00\x40", 1) + JPEG[200:]), "64x0"),
+        (compressed(JPEG[:200].replace(b"\x00\x30\x00\x40", b"\x1f\x40\x1f\x40", 1) + JPEG[200:]), "8000x8000 and has"),
+        (compressed(JPEG[:-2] + b"\xff\xda" * 220_000 + JPEG[-2:]), r"64x48 pixels 220001 times"),
+        (compressed(PNG[:33] + b"\xff\xff\xff\xf0" + PNG[37:]), "PNG is truncated or damaged"),
         (compressed(PNG[:16] + b"\x00\x00\xff\xff\x00\x00\xff\xff" + PNG[24:]), "65535x65535"),
     ],
 )

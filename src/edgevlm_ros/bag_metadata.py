@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED)
 _QUESTION = "edgevlm_msgs/msg/Question"
-_MADE_ANEW = tuple(f"edgevlm_msgs/msg/{name}" for name in ("Answer", "CloudContext", "Focus", "Metrics"))
+_OURS = ("Answer", "CloudContext", "Focus", "Metrics")
+_MADE_ANEW = ("diagnostic_msgs/msg/DiagnosticArray", *(f"edgevlm_msgs/msg/{name}" for name in _OURS))
 
 Topic = tuple[str, str, int]
 """Name, type and number of messages."""
@@ -51,13 +53,27 @@ def playable(topics: Iterable[Topic], asked: bool) -> list[str]:
 def topics_of(bag: Path) -> list[Topic]:
     """The topics of a rosbag2 folder. Raises MetadataError."""
     try:
-        told = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        told = yaml.load((bag / "metadata.yaml").read_text(encoding="utf-8"), _Loader)["rosbag2_bagfile_information"]
         return [
-            (topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
+            _topic(topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
             for topic in told["topics_with_message_count"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise MetadataError(
             f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder "
             "(ros2 bag reindex makes one of lone files)"
         ) from error
+
+
+def _topic(name: Any, kind: Any, count: Any) -> Topic:
+    for what, value, meant in (("name", name, str), ("type", kind, str), ("number of messages", count, int)):
+        if not isinstance(value, meant):
+            raise TypeError(f"a topic's {what} is a {type(value).__name__}")
+    return name, kind, count
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes no merge keys (`<<`), of which a few lines can make gigabytes, and which no recorder writes."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        pass

@@ -23,6 +23,11 @@ from PIL import Image as PillowImage
 MAX_PIXELS = 64_000_000  # of a compressed image: a few bytes of header must not claim gigabytes
 
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_PIXELS = 512  # in a byte: each 8x8 block takes one bit at least (ITU-T T.81, F.1.2.1)
+_JPEG_WORK = 10 * MAX_PIXELS  # a progressive JPEG of libjpeg has ten scans, and each goes over all of the picture
+
+
 class ImageError(ValueError):
     """An image that cannot be used; the message says why, and what can."""
 
@@ -151,7 +156,7 @@ def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
         raise ImageError("the compressed image is empty. Look at what publishes it")
     if data.startswith(b"\xff\xd8"):
         height, width = _check_jpeg(data)
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+    elif data.startswith(_PNG):
         height, width = _check_png(data)
     elif data.startswith((b"II*\0", b"MM\0*")) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP"):
         height, width = _check_other(data)
@@ -192,15 +197,26 @@ def _check_jpeg(data: bytes) -> tuple[int, int]:
                 break
             if data.find(b"\xff\xd9", at) < 0:
                 raise ImageError(f"the JPEG is truncated: {len(data)} bytes and no end marker. Look at the transport")
+            pixels, scans = size[0] * size[1], 1 + data.count(b"\xff\xda", at)
+            if pixels > _JPEG_PIXELS * len(data):
+                raise ImageError(f"the JPEG says {size[1]}x{size[0]} and has {len(data)} bytes: it cannot be whole")
+            if pixels * scans > _JPEG_WORK:
+                raise ImageError(f"the JPEG paints {size[1]}x{size[0]} pixels {scans} times: no camera does that")
             return size
     raise ImageError(f"the JPEG is truncated or damaged: {len(data)} bytes, and no picture begins in them")
 
 
 def _check_png(data: bytes) -> tuple[int, int]:
-    """Height and width of a whole PNG."""
-    if data[12:16] != b"IHDR" or b"IEND" not in data[-64:]:
-        raise ImageError(f"the PNG is truncated or damaged: {len(data)} bytes and no end chunk. Look at the transport")
-    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    """Height and width of a whole PNG. OpenCV takes four gigabytes for a chunk that says it has them, so look here."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data) or (at == len(_PNG)) != (kind == b"IHDR"):
+            break
+        if kind == b"IEND":
+            return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+        at = end
+    raise ImageError(f"the PNG is truncated or damaged: {len(data)} bytes and no end chunk. Look at the transport")
 
 
 def _check_other(data: bytes) -> tuple[int, int]:

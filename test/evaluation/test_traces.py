@@ -97,6 +97,12 @@ def test_mahimahi_packets_become_a_rate(tmp_path: Path) -> None:
     assert trace.period == 0.25
 
 
+def test_a_day_without_a_packet_is_one_row(tmp_path: Path) -> None:
+    trace = read_trace(written(tmp_path, "0\n86400000\n"))
+    kbps = PACKET_BYTES * 8 / 100
+    assert [(sample.time, sample.up_kbps) for sample in trace.samples] == [(0.0, kbps), (0.1, 0.0), (86399.9, kbps)]
+
+
 def test_mahimahi_times_that_go_back_are_skipped(tmp_path: Path) -> None:
     trace = read_trace(written(tmp_path, "100\n50\n-3\n200\n300\n"))
     assert trace.problems == (

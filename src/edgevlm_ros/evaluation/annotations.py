@@ -117,7 +117,13 @@ def _text(value: dict[str, Any], name: str) -> str:
     text = value.get(name)
     if not isinstance(text, str) or not normalised(text):
         raise ValueError(f'"{name}" is missing or has no words')
-    return text.strip()
+    return _writable(text.strip())
+
+
+def _writable(text: str) -> str:
+    """The text, if a file and a message can hold it; raises ValueError for half a character, which JSON can spell."""
+    text.encode()
+    return text
 
 
 def _number(value: dict[str, Any], name: str) -> float:
@@ -134,7 +140,7 @@ def _region(value: Any) -> Region:
     x0, y0, x1, y1 = map(float, box)
     if not (x0 < x1 and y0 < y1):
         raise ValueError(f"the box {box} has no area")
-    return Region(str(value.get("label", "")), 1.0, x0, y0, x1, y1)
+    return Region(_writable(str(value.get("label", ""))), 1.0, x0, y0, x1, y1)
 
 
 def _is_number(value: object) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,13 +133,18 @@ class _Rows:
         self._refuse_if_bad(len(chances))
         period = chances[-1]
         self._checked(period / 1000)
-        counts = [0] * math.ceil(period / _BIN_MS)
-        for time in chances:
-            counts[min(time // _BIN_MS, len(counts) - 1)] += 1
-        widths = [min(_BIN_MS, period - index * _BIN_MS) for index in range(len(counts))]
+        last = math.ceil(period / _BIN_MS) - 1
+        counts = Counter(min(time // _BIN_MS, last) for time in chances)
+        # a bin in which no packet could go lasts until the next one: a day's silence is one row
+        told = sorted({0, *counts, *(index + 1 for index in counts if index < last)})
         samples = tuple(
-            Sample(index * _BIN_MS / 1000, MAHIMAHI_RTT_MS, count * PACKET_BYTES * 8 / width, 0.0)
-            for index, (count, width) in enumerate(zip(counts, widths, strict=True))
+            Sample(
+                index * _BIN_MS / 1000,
+                MAHIMAHI_RTT_MS,
+                counts[index] * PACKET_BYTES * 8 / min(_BIN_MS, period - index * _BIN_MS),
+                0.0,
+            )
+            for index in told
         )
         return Trace(self._path.stem, samples, period / 1000, self._problems.lines())
 
