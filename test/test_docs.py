@@ -348,7 +348,7 @@ def test_the_reference_has_every_topic_of_the_running_nodes_with_its_qos(
 
     edge = ros.add(EdgeNode(**with_values(model=str(tiny_model), threads=1, question="What is ahead?")))
     bridge = ros.add(CloudBridgeNode(**with_values(image_transport="compressed", base_url="http://127.0.0.1:9/v1")))
-    ros.add(RecorderNode(**with_values(folder=str(tmp_path), overlay=True)))
+    ros.add(RecorderNode(**with_values(folder=str(tmp_path), overlay=True, images=True, min_free=0.0)))
     for node in (edge, bridge):
         node.trigger_configure()
         node.trigger_activate()

