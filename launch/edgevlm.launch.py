@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The robot: the edge node and the cloud bridge on one camera or several, and RViz if asked for.
+"""The robot: the edge node and the cloud bridge on one camera or several; a recorder and RViz if asked for.
 
 An argument that is not given leaves its parameter to params_file; two launches in two namespaces are two robots.
 """
@@ -14,7 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from edgevlm_ros.assets import bundled, settings_files, share_dir
-from edgevlm_ros.launch_arguments import robot, views
+from edgevlm_ros.launch_arguments import cameras, robot, views
 
 TRUTH = ["true", "false"]
 NOT_GIVEN_OR_TRUTH = ["", *TRUTH]
@@ -35,10 +35,14 @@ ARGUMENTS: dict = {
     "edge_model": ("", f"The model on the robot: one of {MODELS}; a folder in Hugging Face layout; or a hub id."),
     "edge_quantization": ("", "Weights of its language model, by bitsandbytes.", ["", "none", "nf4", "int8"]),
     "focus_mode": ("", "none, or some of attention, prune, crop, overlay, text, joined by +."),
+    "use_cloud": ("true", "Start the cloud bridge; without it the edge model is alone.", TRUTH),
     "cloud_url": ("", f"An OpenAI-compatible server's URL, or one of {', '.join(settings_files('clouds'))}."),
     "cloud_model": ("", "Name of the model at that server."),
     "cloud_key_env": ("", "Environment variable that holds the server's key."),
     "cloud_allow_http": ("", "Let frames go to another machine unencrypted, by http.", NOT_GIVEN_OR_TRUTH),
+    "record": ("false", "Keep what the nodes say in a bag that survives a crash and a full disk.", TRUTH),
+    "record_to": ("", "Folder of the record, with %Y, %m, ... for the time; else a new one in ~/edgevlm_records."),
+    "record_images": ("", "Keep the camera's compressed images and camera_info too.", NOT_GIVEN_OR_TRUTH),
     "use_rviz": ("false", "Show camera, overlay and focus map in RViz.", TRUTH),
     "rviz_config": (str(share_dir() / "rviz" / "edgevlm.rviz"), "What RViz shows."),
 }
@@ -71,7 +75,7 @@ def nodes(context: LaunchContext) -> list[Node]:
             parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
             remappings=view.remappings,
         )
-        for view in views(starts)
+        for view in views(starts, cameras(given["cameras"]))
         if given["use_rviz"] == "true"
     ]
 

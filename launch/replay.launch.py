@@ -33,7 +33,10 @@ ARGUMENTS: dict = {
     "use_sim_time": ("true", "Take the time from /clock, which the bag gives.", ["", *TRUTH]),
     "image_topic": ("", "The bag's image topic; if not given, the likeliest camera."),
     "question": ("", "What is asked of every frame; if not given, the bag's own questions are."),
+    "use_cloud": ("true", "Start the cloud bridge; without it the edge model is alone.", TRUTH),
     "cloud_url": ("", "An OpenAI-compatible server's URL, or a name; if not given, the bundled one's."),
+    "record": ("false", "Keep what the nodes say in a bag that survives a crash and a full disk.", TRUTH),
+    "record_images": ("", "Keep the bag's compressed images and camera_info too.", ["", *TRUTH]),
 }
 
 
@@ -49,12 +52,25 @@ def player(context: LaunchContext) -> list[Action]:
     topics = playable(topics_of(bag_path(LaunchConfiguration("bag").perform(context))), asked)
     kinds = {"bag": str, "rate": float, "loop": bool}
     given = {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in kinds.items()}
-    fixed = {"topics": ParameterValue(" ".join(topics), value_type=str), "wait_for_subscribers": 2}  # edge and bridge
+    fixed = {"topics": ParameterValue(" ".join(topics), value_type=str), "wait_for_subscribers": listeners(context)}
     name = "bag_player_node"
     return [Node(package="edgevlm_ros", executable=name, name=name, parameters=[given, fixed], output="screen")]
 
 
+def listeners(context: LaunchContext) -> int:
+    """How many nodes hear the camera: the edge node, the bridge, and a recorder of compressed images."""
+    cloud, *recorder = (is_true(context, name) for name in ("use_cloud", "record", "record_images"))
+    topic = LaunchConfiguration("image_topic").perform(context)
+    return 1 + cloud + (all(recorder) and topic.endswith("/compressed"))
+
+
+def is_true(context: LaunchContext, name: str) -> bool:
+    return LaunchConfiguration(name).perform(context) == "true"
+
+
 def server(context: LaunchContext) -> list[Action]:
+    if not is_true(context, "use_cloud"):
+        return []
     wanted, url = (LaunchConfiguration(name).perform(context) for name in ("use_server", "cloud_url"))
     command = [ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve", "--port", "8765"]
     needed = wanted == "true" or (not wanted and url in ("", "bundled"))

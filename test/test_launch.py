@@ -100,6 +100,37 @@ def test_rviz_comes_for_each_camera_if_asked_for() -> None:
     assert [node.node_package for node in nodes] == 3 * ["edgevlm_ros"] + 2 * ["rviz2"]
 
 
+def test_a_recorder_comes_if_asked_for_and_no_bridge_where_there_is_no_cloud() -> None:
+    there, (edge, recorder) = robot_nodes(use_cloud="false", record="true", record_to="~/a %H", record_images="true")
+    assert [node.node_executable for node in (edge, recorder)] == ["edge_node", "recorder_node"]
+    assert parameters(there, recorder) == {"folder": "~/a %H", "images": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "heard_by"),
+    [
+        ({}, 2),
+        ({"use_cloud": "false"}, 1),
+        ({"record": "true"}, 2),
+        ({"record": "true", "record_images": "true"}, 3),
+        ({"record": "true", "record_images": "true", "image_topic": "/image"}, 2),
+    ],
+)
+def test_the_replay_waits_for_those_who_hear_the_camera(given: dict[str, str], heard_by: int) -> None:
+    path = ROOT / "launch" / "replay.launch.py"
+    there = context(path, **given)
+    for action in load(path).camera(there):
+        action.execute(there)
+    assert load(path).listeners(there) == heard_by
+    (node,) = load(path).player(there)
+    assert parameters(there, node)["wait_for_subscribers"] == heard_by
+
+
+def test_the_replay_starts_no_server_without_a_bridge() -> None:
+    path = ROOT / "launch" / "replay.launch.py"
+    assert load(path).server(context(path, use_cloud="false", use_server="true")) == []
+
+
 def test_a_bad_argument_ends_the_launch_with_what_to_do() -> None:
     with pytest.raises(launch_arguments.LaunchArgumentError, match="did you mean openai"):
         robot_nodes(cloud_url="open-ai")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgevlm_ros.launch_arguments import (
     BRIDGE,
     EDGE,
+    RECORDER,
     LaunchArgumentError,
     cameras,
     image_topic,
@@ -22,7 +23,8 @@ from edgevlm_ros.launch_arguments import (
 
 NAMES = (
     "namespace", "cameras", "params_file", "use_sim_time", "autostart", "image_topic", "image_transport", "question",
-    "edge_model", "edge_quantization", "focus_mode", "cloud_url", "cloud_model", "cloud_key_env", "cloud_allow_http",
+    "edge_model", "edge_quantization", "focus_mode", "use_cloud", "cloud_url", "cloud_model", "cloud_key_env",
+    "cloud_allow_http", "record", "record_to", "record_images",
 )  # fmt: skip
 
 
@@ -85,9 +87,46 @@ def test_several_cameras_are_one_edge_node_and_a_bridge_each() -> None:
     assert edge.remappings == (("front/image", "front/image_raw"), ("rear/image", "rear/image_raw"))
     assert [bridge.namespace for bridge in (front, rear)] == ["/robot/front", "/robot/rear"]
     assert front.remappings == rear.remappings == (("image", "image_raw"),)
-    assert [view.namespace for view in views([edge, front, rear])] == ["/robot/front", "/robot/rear"]
+    names = ["front", "rear"]
+    assert [view.namespace for view in views([edge, front, rear], names)] == ["/robot/front", "/robot/rear"]
     compressed = ("image/compressed", "image_raw/compressed")
-    assert views([edge, front, rear])[0].remappings == (("image", "image_raw"), compressed)
+    assert views([edge, front, rear], names)[1].remappings == (("image", "image_raw"), compressed)
+
+
+def test_without_a_cloud_there_is_no_bridge_and_the_same_view() -> None:
+    given_topic = arguments(use_cloud="false", image_topic="/camera/image_raw")
+    (edge,) = robot(given_topic)
+    assert edge.node == EDGE
+    assert views([edge], []) == views(robot(arguments(image_topic="/camera/image_raw")), [])
+    several = robot(arguments(use_cloud="false", cameras="front,rear"))
+    assert [start.node for start in several] == [EDGE]
+    assert [view.namespace for view in views(several, ["front", "rear"])] == ["/front", "/rear"]
+
+
+def test_the_recorder_starts_if_asked_for_and_hears_what_the_edge_node_hears() -> None:
+    given_all = arguments(
+        namespace="robot", cameras="front,rear", image_topic="image_raw", use_sim_time="true", autostart="true",
+        image_transport="compressed", record="true", record_to="~/kept", record_images="true",
+    )  # fmt: skip
+    edge, *_, recorder = robot(given_all)
+    assert (recorder.node, recorder.namespace, recorder.remappings) == (RECORDER, "/robot", edge.remappings)
+    assert recorder.parameters == {
+        "use_sim_time": True,
+        "folder": "~/kept",
+        "images": True,
+        "cameras": ["front", "rear"],
+    }
+    assert robot(arguments(record="true"))[-1].parameters == {}
+    assert RECORDER not in [start.node for start in robot(arguments(record_to="~/kept", record_images="true"))]
+
+
+def test_the_recorder_knows_every_parameter_that_it_is_given() -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
+    from edgevlm_ros.nodes.recorder_node import PARAMETERS
+
+    given_all = arguments(record="true", record_to="x", record_images="false", cameras="a,b", use_sim_time="true")
+    known = {parameter.name for parameter in PARAMETERS} | {"use_sim_time"}
+    assert set(robot(given_all)[-1].parameters) <= known
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from edgevlm_ros.nearest import nearest
 
 Value = bool | str | list[str]
 
-EDGE, BRIDGE = "edge_node", "cloud_bridge_node"
+EDGE, BRIDGE, RECORDER = "edge_node", "cloud_bridge_node", "recorder_node"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a part between two slashes (design.ros2.org, topic names)
 _TRUTH = {"true": True, "false": False}
@@ -40,7 +40,7 @@ class Start:
 
 
 def robot(given: Mapping[str, str]) -> list[Start]:
-    """The edge node and the bridge of each camera. given: arguments by name, empty where not given.
+    """The edge node, the bridge of each camera, and the recorder. given: arguments by name, empty where not given.
 
     Raises LaunchArgumentError.
     """
@@ -57,11 +57,19 @@ def robot(given: Mapping[str, str]) -> list[Start]:
     own, edge = _edge(given, names)
     remappings = tuple(pair for name in names or [""] for pair in _remapping(name, topic))
     starts = [Start(EDGE, top, (*files, *own), {**shared, **edge}, remappings)]
-    own, bridge = _bridge(given)
-    for name in names or [""]:
-        remappings = tuple(_remapping("", topic))
-        starts.append(Start(BRIDGE, _below(top, name), (*files, *own), {**shared, **bridge}, remappings))
+    if wanted(given, "use_cloud", "true"):
+        own, bridge = _bridge(given)
+        for name in names or [""]:
+            beside = tuple(_remapping("", topic))
+            starts.append(Start(BRIDGE, _below(top, name), (*files, *own), {**shared, **bridge}, beside))
+    if wanted(given, "record", "false"):
+        starts.append(Start(RECORDER, top, tuple(files), _recorder(given, names), remappings))
     return starts
+
+
+def wanted(given: Mapping[str, str], name: str, otherwise: str) -> bool:
+    """Whether a part of the robot is to be started. otherwise: what holds if the argument is not given."""
+    return _truth(name, given[name] or otherwise)
 
 
 def _edge(given: Mapping[str, str], names: list[str]) -> tuple[list[Path], dict[str, Value]]:
@@ -87,6 +95,13 @@ def _bridge(given: Mapping[str, str]) -> tuple[list[Path], dict[str, Value]]:
     return file, parameters
 
 
+def _recorder(given: Mapping[str, str], names: list[str]) -> dict[str, Value]:
+    parameters = _given(folder=given["record_to"])
+    for argument, parameter in (("use_sim_time", "use_sim_time"), ("record_images", "images")):
+        parameters |= {parameter: _truth(argument, given[argument])} if given[argument] else {}
+    return {**parameters, **({"cameras": names} if names else {})}
+
+
 def namespace(text: str) -> str:
     """An absolute namespace: a slash too many is left out. Raises LaunchArgumentError for what cannot be one."""
     return "/" + "/".join(_parts("namespace", text))
@@ -109,10 +124,21 @@ def image_topic(text: str, transport: str) -> tuple[str, str]:
     return ("/" if text.startswith("/") else "") + "/".join(parts), "compressed" if compressed else transport
 
 
-def views(starts: list[Start]) -> list[Start]:
-    """RViz for each camera, for its configuration names topics relative to one."""
-    bridges = [start for start in starts if start.node == BRIDGE]
-    return [Start("rviz2", start.namespace, (), {}, _both(start.remappings)) for start in bridges]
+def views(starts: list[Start], names: list[str]) -> list[Start]:
+    """RViz for each camera, for its configuration names topics relative to one. names: of the cameras, if several."""
+    edge = next(start for start in starts if start.node == EDGE)
+    return [
+        Start("rviz2", _below(edge.namespace, name), (), {}, _both(_relative(edge.remappings, name)))
+        for name in names or [""]
+    ]
+
+
+def _relative(remappings: tuple[tuple[str, str], ...], name: str) -> tuple[tuple[str, str], ...]:
+    """Of several cameras' remappings those of one, as its own namespace has them."""
+    prefix = f"{name}/" if name else ""
+    return tuple(
+        (old.removeprefix(prefix), new.removeprefix(prefix)) for old, new in remappings if old.startswith(prefix)
+    )
 
 
 def _both(remappings: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
