@@ -59,7 +59,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -
         ('{"from": true, "to": 4, "question": "a", "answer": "b"}', '"from" is missing or no number'),
         ('{"from": 1' + "0" * 400 + ', "to": 4, "question": "a", "answer": "b"}', '"from" is missing or no number'),
         (line(0, 4, answer=" ."), '"answer" is missing or has no words'),
-        (line(0, 4, question="\ud800?"), "surrogates not allowed"),
+        (line(0, 4, question="a \ud800?"), "surrogates not allowed"),
         (line(0, 4, regions=[{"label": "\udfff", "box": [5, 0, 9, 9]}]), "surrogates not allowed"),
         (line(0, 4, question=""), '"question" is missing or has no words'),
         (line(0, 4, regions={"label": "door"}), '"regions" is not a list'),
