@@ -43,7 +43,8 @@ be asked for, 130 for Ctrl-C. A run that is too short for a slope is judged by t
   make soak                                                   half an hour
   PYTHONPATH=test .venv/bin/python -m soak --minutes 480      over night
   PYTHONPATH=test .venv/bin/python -m soak --minutes 2 --round 20    whether it works at all, with a rough slope
-  PYTHONPATH=test .venv/bin/python -m soak --rate 3           beside other work: about a third of a core
+  PYTHONPATH=test .venv/bin/python -m soak --minutes 3 --round 6 --only reload    which kind of event makes it grow
+  PYTHONPATH=test .venv/bin/python -m soak --rate 3           beside other work: about a fifth of a core
 """
 
 
@@ -82,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--minutes", type=_positive, default=_MINUTES, metavar="M", help="of trouble (%(default)g)")
     add("--round", type=_positive, default=_ROUND_S, metavar="S", help="seconds of one round of it (%(default)g)")
+    add(
+        "--only", nargs="+", default=(), choices=VALUES, metavar="KIND", help="of event, to find what makes memory grow"
+    )
     add("--rate", type=_positive, default=_RATE, metavar="HZ", help="of the camera (%(default)g)")
     add("--model", default="micro_svlm", metavar="NAME", help="edge model: bundled, folder or hub id (%(default)s)")
     add("--cloud", default="bundled", choices=("bundled", "scripted"), help="the real server, or a cheap one")
@@ -110,7 +114,7 @@ def _soak(asked: argparse.Namespace, check: Any) -> int:
     for left in ("logs", "record"):
         shutil.rmtree(out / left, ignore_errors=True)
     seconds, (width, height) = 60.0 * asked.minutes, _SIZE
-    steps = schedule(seconds, asked.round)
+    steps = schedule(seconds, asked.round, asked.only)
     wanted = Asked(
         asked.model, asked.rate, width, height, asked.cloud, asked.keyframe_period, _TIMEOUT_S, domain=asked.domain
     )
@@ -128,7 +132,7 @@ def _soak(asked: argparse.Namespace, check: Any) -> int:
     found, logs = figures(samples), told_in_logs(out / "logs")
     soak: dict[str, Any] = {
         "date": date,
-        "asked": {**dataclasses.asdict(wanted), "seconds": seconds, "round": asked.round},
+        "asked": {**dataclasses.asdict(wanted), "seconds": seconds, "round": asked.round, "only": list(asked.only)},
         "machine": machine(),
         "versions": versions(),
         "load_average": os.getloadavg(),

@@ -232,8 +232,8 @@ def _longest_silence(samples: Samples, phases: Sequence[Span]) -> float | None:
 
 
 def _lost(ids: Sequence[int]) -> int:
-    """Keyframes of which nothing was heard, of those before the newest that something was heard of."""
-    return max(ids, default=0) - len(set(ids)) if ids else 0
+    """Keyframes of which nothing was heard, of those between the first and the newest that something was heard of."""
+    return max(ids) - min(ids) + 1 - len(set(ids)) if ids else 0
 
 
 # -- verdict ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ what they do goes on from round to round: another fault, another question, the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 EDGE, BRIDGE, RECORDER = "edge_node", "cloud_bridge_node", "recorder_node"
@@ -75,10 +75,11 @@ class Step:
     begins: bool = True
 
 
-def schedule(seconds: float, round_s: float) -> list[Step]:
+def schedule(seconds: float, round_s: float, only: Collection[str] = ()) -> list[Step]:
     """All steps in order, of as many whole rounds as there is time for, one at least.
 
-    Rounds are stretched a little where they do not fill the time, so that a run is as long as it was asked to be.
+    Rounds are stretched a little where they do not fill the time, so that a run is as long as it was asked to be. only:
+    kinds of events that are to happen; all if there are none.
     """
     rounds = max(1, int(seconds / round_s + 1e-9))
     length = max(round_s, seconds / rounds)
@@ -89,6 +90,8 @@ def schedule(seconds: float, round_s: float) -> list[Step]:
         for phase, share in PHASES:
             steps.append(Step(began, PHASE, phase))
             for place, lasts, kind in _PLAN.get(phase, ()):
+                if only and kind not in only:
+                    continue
                 value = VALUES[kind][made[kind] % len(VALUES[kind])]
                 made[kind] += 1
                 at = began + place * share * length

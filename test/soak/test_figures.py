@@ -144,7 +144,7 @@ def test_rates_are_told_by_phase_after_the_warm_up() -> None:
 
 def test_a_request_without_a_context_and_one_with_two_are_counted() -> None:
     samples = made()
-    samples.replies = [Reply(1.0, 1, "ok"), Reply(2.0, 2, "timeout"), Reply(3.0, 4, "ok"), Reply(3.0, 4, "ok")]
+    samples.replies = [Reply(1.0, 3, "ok"), Reply(2.0, 4, "timeout"), Reply(3.0, 6, "ok"), Reply(3.0, 6, "ok")]
     found = figures(samples)
     assert (found["contexts_lost"], found["contexts_twice"]) == (1, 1)
     assert found["replies"] == {"ok": 3, "timeout": 1}

@@ -39,6 +39,10 @@ def test_one_round_has_an_event_of_every_kind() -> None:
     assert kinds(schedule(1.0, 100.0)) == list(VALUES)
 
 
+def test_kinds_can_be_taken_alone() -> None:
+    assert kinds(schedule(200.0, 100.0, only=("pause", "ask"))) == ["ask", "pause"]
+
+
 @given(st.floats(1.0, 1e5), st.floats(5.0, 1e3))
 def test_steps_are_in_order_and_end_before_their_kind_begins_again(seconds: float, round_s: float) -> None:
     steps = schedule(min(seconds, 20 * round_s), round_s)
