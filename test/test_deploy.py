@@ -150,7 +150,7 @@ def test_robots_know_by_the_name_they_ask_for_how_its_model_counts_boxes() -> No
 
 
 def test_the_ray_application_is_one_of_rays_own_schema() -> None:
-    schema = pytest.importorskip("ray.serve.schema", reason="an extra: pip install 'ray[serve]'")
+    schema = pytest.importorskip("ray.serve.schema", reason="an extra: pip install 'ray[serve]'", exc_type=ImportError)
     application = schema.ServeDeploySchema.model_validate(RAY).applications[0]
     assert application.import_path == "ray.serve.llm:build_openai_app"
 

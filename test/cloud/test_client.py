@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgevlm_ros.cloud.client import MAX_BODY, CloudClient, CloudResult
+from edgevlm_ros.cloud.chat_api import MAX_BODY
+from edgevlm_ros.cloud.client import CloudClient, CloudResult
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.transfer.types import Status
 from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
@@ -260,6 +261,32 @@ def test_a_server_that_drops_images_is_found_out_by_its_token_counts(
             await client.aclose()
 
     assert asyncio.run(conversation()) is sees
+
+
+def doubts(cloud: ScriptedCloud, **options) -> str:
+    async def conversation() -> str:
+        client = CloudClient(cloud.base_url, **options)
+        try:
+            return await client.doubts(await client.ask(UPLOAD, "?"), UPLOAD, "?")
+        finally:
+            await client.aclose()
+
+    return asyncio.run(conversation())
+
+
+@pytest.mark.parametrize(("image_tokens", "doubt"), [(99, ""), (101, ""), (49, "makes 49 tokens"), (0, "words alone")])
+def test_a_server_that_reduces_images_further_than_qwens_processor_is_found_out(
+    cloud: ScriptedCloud, image_tokens: int, doubt: str
+) -> None:
+    cloud.answer = by_words(80 + image_tokens, 80)  # 320x240 become 308x252: 11 by 9 tokens
+    said = doubts(cloud, box_format="pixels_qwen2_5")
+    assert doubt in said
+    assert bool(doubt) == bool(said)
+
+
+def test_where_boxes_do_not_depend_on_the_size_the_server_may_reduce_as_it_likes(cloud: ScriptedCloud) -> None:
+    cloud.answer = by_words(100, 80)
+    assert doubts(cloud, box_format="relative_1000") == ""
 
 
 # -- structured output -------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgevlm_ros.cloud.client import MAX_BODY, CloudClient, CloudResult
+from edgevlm_ros.cloud.chat_api import MAX_BODY
+from edgevlm_ros.cloud.client import CloudClient, CloudResult
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.transfer.types import Status
 from support.raw_cloud import Caller, RawCloud, Serve, completed, http

@@ -158,6 +158,16 @@ def test_boxes_in_markup_within_a_json_answer_are_read_and_their_labels_stay() -
 
 
 @pytest.mark.parametrize(
+    "marked", ["<loc0256><loc0128><loc0512><loc0384> cart", "cart<loc_125><loc_250><loc_375><loc_500>"]
+)
+def test_location_tokens_within_a_json_answer_take_no_more_than_their_label(marked: str) -> None:
+    found = read(json.dumps({"answer": marked, "regions": []}))
+    assert found.text == "cart"
+    assert [region.label for region in found.regions] == ["cart"]
+    assert boxes(found) == [(80.0, 120.0, 240.0, 240.0)]
+
+
+@pytest.mark.parametrize(
     ("answer", "reply"),
     [
         ("左边，在货架旁", '```json\n{"answer": "左边，在货架旁", "regions": []}\n```'),

@@ -12,7 +12,7 @@ from support.scripted_cloud import ScriptedCloud
 
 def test_a_short_run_writes_figures_tables_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ScriptedCloud() as cloud:
-        words = ["--url", cloud.base_url, "--robots", "1,2", "--period", "0.4", "--seconds", "1", "--busy", "2"]
+        words = ["--url", cloud.base_url, "--robots", "1,2", "--period", "0.3", "--seconds", "0.8", "--busy", "2"]
         assert main(["fleet", *words, "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "fleet.json").read_text())
     assert [row["robots"] for row in report["fleets"]] == [1, 2]

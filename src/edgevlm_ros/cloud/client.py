@@ -4,21 +4,17 @@
 The network and the server may do what they like: `CloudClient.ask` returns a status and a message that says what to
 do about it, never an exception. Nothing is retried, since a keyframe ages: the next one is the retry. One exception: a
 server that refuses the reply's schema has not begun to think, and is asked again at once without it, this once.
-
-Each request has a connection of its own. On a shared one a server that answers twice has its second reply read as the
-answer to the next keyframe (h11 keeps what was left over), and one that was closed meanwhile fails what comes over it.
-The price are the round trips of TCP and TLS, against the seconds that a large model thinks.
 """
 
 import asyncio
 import json
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
 
+from edgevlm_ros.cloud.chat_api import ChatApi
 from edgevlm_ros.cloud.completion import content_of, count_of, finished
 from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention, resolved
@@ -26,13 +22,13 @@ from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import chat_request, instructed, reply_schema
 from edgevlm_ros.cloud.reply import ReplyError, parse_reply, without_thoughts
 from edgevlm_ros.cloud.structured_output import StructuredOutput, StructuredOutputMode
-from edgevlm_ros.endpoint import check_base_url, is_loopback, redacted
+from edgevlm_ros.endpoint import check_base_url
 from edgevlm_ros.transfer.types import Region, Status
 from edgevlm_ros.words import clean_text
 
 _T = TypeVar("_T")
-MAX_BODY = 1 << 20
-"""Bytes of a response that are read: 256 tokens with logprobs stay far below."""
+_ODD_TOKENS, _TOKENS_AROUND = 0.1, 16
+"""Of an image's tokens, and beside them: markers, and words that differ, are no other size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,6 @@ class CloudClient:
         self.base_url = str(url)
         self._model = model
         self._found_model: str | None = None
-        self._key = api_key
         self._timeout = timeout
         self._box_format = box_format
         self._max_regions = max_regions
@@ -94,14 +89,7 @@ class CloudClient:
         self._structured = StructuredOutput(structured_output)
         self._named = ""  # by the server, in its last reply
         self._told_foreign = False
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"Accept-Encoding": "identity", "Connection": "close"}
-            | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
-            timeout=httpx.Timeout(timeout, connect=timeout / 3, write=timeout / 2),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a server could fill the memory with them
-            trust_env=not is_loopback(url.host),  # a proxy of the environment is no way to this machine
-        )
+        self._api = ChatApi(url, api_key, timeout)
 
     @property
     def structured_output(self) -> str:
@@ -109,7 +97,7 @@ class CloudClient:
         return self._structured.words
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._api.aclose()
 
     async def ask(self, upload: Upload, question: str) -> CloudResult:
         """Ask about one keyframe; every way it can end is a result."""
@@ -117,19 +105,19 @@ class CloudClient:
         trace, sent = Trace(), 0
         try:
             if not self._model and self._found_model is None:
-                self._found_model = await _by(deadline, self._first_model(trace))
+                self._found_model = await _by(deadline, self._api.first_model(trace))
             boxes, note = self._convention(upload), ""
             asked_for = self._structured.asks
             body = self._body(upload, question, boxes, with_schema=asked_for)
             sent = len(body)
             try:
-                reply = await _by(deadline, self._post(body, trace))
+                reply = await _by(deadline, self._api.post(body, trace))
             except Rejected as error:
                 if not (asked_for and self._structured.tries_without(error.code, str(error))):
                     raise
                 body = self._body(upload, question, boxes)
                 sent += len(body)
-                reply = await _by(deadline, self._post(body, trace))
+                reply = await _by(deadline, self._api.post(body, trace))
                 asked_for, note = False, self._structured.went_without(str(error))
             return self._answered(upload, reply, boxes, sent, asked_for, note)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -147,22 +135,45 @@ class CloudClient:
         except httpx.HTTPError as error:
             return self._ill(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
 
-    async def sees_images(self, result: CloudResult, upload: Upload, question: str) -> bool | None:
-        """Whether the image of an answered request was counted in its prompt; None if that cannot be told.
+    async def doubts(self, result: CloudResult, upload: Upload, question: str) -> str:
+        """What is wrong with how the server looks at an image that it has answered about; empty if nothing shows.
 
-        Some servers drop images they cannot handle and answer from the words alone, with HTTP 200. The same request
-        without its image then costs the same number of tokens.
+        Some servers drop images they cannot handle and answer from the words alone, with HTTP 200. Others reduce them
+        further than the model's own processor, and a model that counts pixels then counts fewer.
         """
+        tokens = await self._image_tokens(result, upload, question)
+        if tokens is None:
+            return ""
+        if tokens <= 0:
+            return (
+                "the server answers from the words alone: its token count is the same without the image. "
+                "Serve a vision-language model, with its processor"
+            )
+        boxes = self._convention(upload)
+        if boxes.tokens and abs(tokens - boxes.tokens) > _ODD_TOKENS * boxes.tokens + _TOKENS_AROUND:
+            return (
+                f"the server makes {tokens} tokens of an image of which the model's own processor makes "
+                f"{boxes.tokens}: it counts boxes on another size. Raise the server's max_pixels, or lower max_side"
+            )
+        return ""
+
+    async def sees_images(self, result: CloudResult, upload: Upload, question: str) -> bool | None:
+        """Whether the image of an answered request was counted in its prompt; None if that cannot be told."""
+        tokens = await self._image_tokens(result, upload, question)
+        return None if tokens is None else tokens > 0
+
+    async def _image_tokens(self, result: CloudResult, upload: Upload, question: str) -> int | None:
+        """How many tokens more a request had than the same one without its image; None if that cannot be told."""
         if result.status is not Status.OK or result.prompt_tokens == 0:
             return None
         try:
             boxes, schema = self._convention(upload), self._structured.asks  # which some servers count too
             body = self._body(upload, question, boxes, with_image=False, with_schema=schema, max_tokens=1)
-            reply = await asyncio.wait_for(self._post(body, Trace()), self._timeout)
+            reply = await asyncio.wait_for(self._api.post(body, Trace()), self._timeout)
         except (asyncio.TimeoutError, httpx.HTTPError, Rejected, Unparsable):
             return None
         words_alone = count_of(reply, "prompt_tokens")
-        return None if words_alone == 0 else words_alone < result.prompt_tokens
+        return None if words_alone == 0 else result.prompt_tokens - words_alone
 
     def _convention(self, upload: Upload) -> Convention:
         """How the model counts boxes on an image, as far as is known now."""
@@ -235,57 +246,8 @@ class CloudClient:
         )
         return json.dumps(request).encode()
 
-    async def _first_model(self, trace: Trace) -> str:
-        """Id of the first model that the server lists, empty if it lists none."""
-        try:
-            listing = await self._send(self._http.build_request("GET", "models", extensions={"trace": trace}))
-        except Rejected as error:
-            if error.code == 404:
-                return ""
-            raise
-        models = listing.get("data")
-        first = models[0] if isinstance(models, list) and models else None
-        found = first.get("id") if isinstance(first, dict) else None
-        return found if isinstance(found, str) else ""
-
-    async def _post(self, body: bytes, trace: Trace) -> dict[str, Any]:
-        headers, extensions = {"Content-Type": "application/json"}, {"trace": trace}
-        request = self._http.build_request(
-            "POST", "chat/completions", content=body, headers=headers, extensions=extensions
-        )
-        return await self._send(request)
-
-    async def _send(self, request: httpx.Request) -> dict[str, Any]:
-        """The JSON object that the server returns; raises Rejected, Unparsable or httpx.HTTPError."""
-        response = await self._http.send(request, stream=True)
-        # a model may think for long before its reply, but not within it
-        request.extensions["timeout"]["read"] = self._timeout / 3
-        body = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise Unparsable(f"the reply is longer than {MAX_BODY} bytes")
-        finally:
-            await response.aclose()
-        text = self._redacted(body.decode("utf-8", errors="replace"))
-        if response.status_code != 200:
-            retry_after, location = (self._redacted(response.headers.get(n, "")) for n in ("retry-after", "location"))
-            raise Rejected(response.status_code, text, retry_after, location)
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise Unparsable(f"the reply is no JSON: {clean_text(text[:200], 80)!r}") from error
-        if not isinstance(value, dict):
-            raise Unparsable(f"the reply is a JSON {type(value).__name__}, not an object")
-        return value
-
     def _ill(self, status: Status, error: str, sent: int = 0, retry_after: float = 0.0) -> CloudResult:
-        return CloudResult(status, error=self._redacted(error), bytes_up=sent, ill=True, retry_after=retry_after)
-
-    def _redacted(self, text: str) -> str:
-        """A server may repeat the key that it did not like; it goes no further than here."""
-        return redacted(text, self._key)
+        return CloudResult(status, error=self._api.redacted(error), bytes_up=sent, ill=True, retry_after=retry_after)
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:

@@ -32,7 +32,8 @@ _FACTOR, _MIN_PIXELS, _MAX_PIXELS = 28, 56 * 56, 16384 * 28 * 28
 class Convention:
     """How a model counts on one image. right, lower: what it calls the image's right and its lower edge.
 
-    rows_first: y stands before x. words: what it is told about that. whole: whether numbers are integers.
+    rows_first: y stands before x. words: what it is told about that. whole: whether numbers are integers. tokens: that
+    the model's own processor makes of the image, where boxes depend on it; else 0.
     """
 
     right: float
@@ -40,6 +41,7 @@ class Convention:
     rows_first: bool
     words: str
     whole: bool = True
+    tokens: int = 0
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -74,10 +76,12 @@ def convention(box_format: BoxFormat, width: int, height: int) -> Convention:
         words = "Boxes are fractions of the image from 0 to 1, with three decimals: [0, 0, 1, 1] is all of it."
         return Convention(1.0, 1.0, False, words, whole=False)
     if box_format in ("pixels", "pixels_qwen2_5"):
+        tokens = 0
         if box_format == "pixels_qwen2_5":
             width, height = qwen2_5_size(width, height)
+            tokens = width * height // _FACTOR**2
         words = f"Boxes are pixels of the image, which is {width} wide and {height} high."
-        return Convention(float(width), float(height), False, words)
+        return Convention(float(width), float(height), False, words, tokens=tokens)
     rows_first = box_format == "relative_1000_yx"
     words = "Boxes are integers from 0 to 1000, relative to the image: [0, 0, 1000, 1000] is all of it."
     return Convention(1000.0, 1000.0, rows_first, words)

@@ -17,8 +17,8 @@ _BOX = re.compile(
     r"(?:(?:<ref>|<\|object_ref_start\|>)(?P<label>[^<>]{0,200})(?:</ref>|<\|object_ref_end\|>)\s{0,8})?"
     r"(?:<box>|<\|box_start\|>)(?P<corners>[-\d.,\s()\[\]]{1,400})(?:</box>|<\|box_end\|>)"
 )
-_PALIGEMMA = re.compile(r"(?P<corners>(?:<loc\d{4}>){4})[ \t]{0,8}(?P<label>[^<>;\n{}]{0,200})")
-_FLORENCE = re.compile(r"(?P<label>[^<>\n{}]{0,200})(?P<corners>(?:<loc_\d{1,3}>){4})")
+_PALIGEMMA = re.compile(r'(?P<corners>(?:<loc\d{4}>){4})[ \t]{0,8}(?P<label>[^<>;\n{}\[\]"]{0,200})')
+_FLORENCE = re.compile(r'(?P<label>[^<>\n{}\[\]"]{0,200})(?P<corners>(?:<loc_\d{1,3}>){4})')
 _NUMBER = re.compile(r"-?\d{1,6}(?:\.\d{1,6})?")
 
 

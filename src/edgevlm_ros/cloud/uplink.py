@@ -188,12 +188,10 @@ class Uplink:
         return self._emulated.is_out(time.monotonic() - self._began)
 
     async def _look_once(self, keyframe: Keyframe, upload: Upload | None, result: CloudResult) -> None:
-        """After the first answer, find out whether the server looks at images at all."""
+        """After the first answer, find out whether the server looks at images at all, and as large as they are."""
         if self._looked or upload is None or result.status is not Status.OK:
             return
         self._looked = True
-        if await self._client.sees_images(result, upload, keyframe.question.text) is False:
-            self._warn(
-                "the server answers from the words alone: its token count is the same without the image. "
-                "Serve a vision-language model, with its processor"
-            )
+        doubt = await self._client.doubts(result, upload, keyframe.question.text)
+        if doubt:
+            self._warn(doubt)

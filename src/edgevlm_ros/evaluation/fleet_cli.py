@@ -121,8 +121,8 @@ async def _measure(
 
     out: Path = arguments.out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
-    spell = max(1.0, arguments.seconds / 4)
-    print(f"what {url} can do: {2 * spell:.0f} s", flush=True)
+    spell = arguments.seconds / 4
+    print(f"what {url} can do: {2 * spell:g} s", flush=True)
     alone = await keep_busy(1, spell, connect, seen)
     served = server(alone, await keep_busy(arguments.busy, spell, connect, seen), arguments.busy)
     rows = []
