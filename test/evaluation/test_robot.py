@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevlm_ros.cloud.selection import Rule
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.evaluation.robot import Bridge, RobotError, robot
 from edgevlm_ros.transfer.focus import Focus
@@ -34,7 +35,9 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
 /**:
   ros__parameters: {keyframe_period: 4.0}
   cloud_bridge_node:
-    ros__parameters: {max_in_flight: 5}
+    ros__parameters:
+      max_in_flight: 5
+      keyframes: {mode: adaptive, min_period: 1.5}
 other_node:
   ros__parameters: {max_new_tokens: 99}
 """)
@@ -42,7 +45,14 @@ other_node:
     assert (found.engine.model, found.engine.max_new_tokens, found.engine.focus_layers) == ("mine/model", 8, (1, 2))
     assert (found.focus.mode, found.focus.beta, found.focus.carry) == ("attention", 2.5, Focus().carry)
     assert found.replacement == Replacement(max_turns=3)
-    assert found.bridge == Bridge(period=4.0, max_in_flight=5)
+    assert found.bridge == Bridge(Rule(period=4.0, mode="adaptive", min_period=1.5), max_in_flight=5)
+
+
+def test_boxes_are_read_as_the_large_model_counts_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("cloud_bridge_node: {ros__parameters: {box_format: auto}}")
+    assert robot(file, cloud_model="Qwen/Qwen2.5-VL-7B-Instruct").bridge.box_format == "pixels_qwen2_5"
+    assert robot(file).bridge.box_format == "relative_1000"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +63,7 @@ other_node:
         ("edge_node: {ros__parameters: {focus.colour: red}}", "colour"),
         ("edge_node: {ros__parameters: {server_url: 'http://localhost:1/v1'}}", "server_url is set"),
         ("cloud_bridge_node: {ros__parameters: {box_format: inches}}", "inches"),
+        ("cloud_bridge_node: {ros__parameters: {keyframes: {min_period: 11.0}}}", "min_period = 11 is longer than"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_a_reason(tmp_path: Path, text: str, fault: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgevlm_ros.cloud.selection import Heard, Reason, Rule
 from edgevlm_ros.evaluation.latency import Dead, Fixed
 from edgevlm_ros.evaluation.robot import Bridge
 from edgevlm_ros.evaluation.streams import open_stream
@@ -19,8 +20,9 @@ from support.small_scene import constant
 SECOND = 10**9
 
 
-def timeline(path: Path, seconds: float = 8.0, **bridge: float) -> Timeline:
-    return Timeline(open_stream(whole(path, at_5_hz(seconds))), Bridge(**bridge), constant())  # type: ignore[arg-type]
+def timeline(path: Path, seconds: float = 8.0, period: float = 2.0, **bridge: float) -> Timeline:
+    settings = Bridge(Rule(period=period), **bridge)  # type: ignore[arg-type]
+    return Timeline(open_stream(whole(path, at_5_hz(seconds))), settings, constant())
 
 
 def times(calls: list[Call]) -> list[float]:
@@ -67,7 +69,7 @@ def test_a_new_question_is_asked_at_once(tmp_path: Path) -> None:
             if time in (0.0, 3.0):
                 bag.question(time, f"What at {time}?")
             bag.jpeg(time)
-    line = Timeline(open_stream(tmp_path / "bag"), Bridge(period=2.0), constant())
+    line = Timeline(open_stream(tmp_path / "bag"), Bridge(Rule(period=2.0)), constant())
     calls = line.keyframes(Fixed(0.5))
     assert times(calls) == [0, 2, 3, 5]
     assert [call.question for call in calls[1:3]] == [Question("What at 0.0?"), Question("What at 3.0?")]
@@ -100,6 +102,22 @@ def test_a_budget_lets_no_more_through_than_its_rate_and_one_call(steps: list[tu
             budget.spend(now, size)
             sent, largest = sent + size, max(largest, size)
     assert sent <= 100 + 100 * now / SECOND + largest
+
+
+def test_a_bridge_that_hears_doubts_sends_early_and_one_that_hears_nothing_late(tmp_path: Path) -> None:
+    line = timeline(tmp_path / "bag", seconds=8.0)
+    rule = Rule("adaptive", min_period=1.0, max_period=4.0, min_similarity=0.0)
+    told, untold = (line.sending(line.images(Fixed(0.5)), rule=rule) for _ in range(2))
+    question = line.question(stamp(0))
+    assert question is not None
+    for time in at_5_hz(8.0):
+        new = told.until(stamp(time))
+        assert all(call.stamp == stamp(time) for call in new)
+        told.hear(stamp(time) + SECOND // 20, Heard(question.id, "gas", 0.5 if 2.0 <= time < 3.0 else 1.0))
+    untold.until(line.stream.stamps[-1])
+    assert times(told.calls) == [0, 2.4, 6.4]  # the second doubt is published before the frame of 2.4
+    assert told.reasons == {Reason.QUESTION: 1, Reason.UNSURE: 1, Reason.PERIOD: 1}
+    assert times(untold.calls) == [0, 4]
 
 
 def test_an_older_frame_s_reply_that_comes_later_is_not_shown() -> None:

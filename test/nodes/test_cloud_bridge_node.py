@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from edgevlm_msgs.msg import CloudContext, Metrics, Question
+from edgevlm_msgs.msg import Answer, CloudContext, Metrics, Question
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.images import to_image, to_jpeg, to_rgb
 from edgevlm_ros.nodes import qos
@@ -53,6 +53,7 @@ class Robot:
         self.camera = self.node.create_publisher(Image, "image", qos.EVENTS)
         self.jpegs = self.node.create_publisher(CompressedImage, "image/compressed", qos.EVENTS)
         self.questions = self.node.create_publisher(Question, "question", qos.LATCHED)
+        self.answers = self.node.create_publisher(Answer, "answer", qos.EVENTS)
         self.once = self.node.create_publisher(Question, "question/once", qos.EVENTS)
         if question:
             self.questions.publish(Question(text=question, question_id=Asked(question).id))
@@ -86,6 +87,15 @@ class Robot:
         asked = Question(text=question, question_id=Asked(question).id)
         asked.header.stamp.sec = stamp
         self.once.publish(asked)
+
+    def answer(self, text: str, confidence: float, **fields: object) -> None:
+        """What an edge node says of a frame."""
+        asked = Asked(QUESTION).id
+        self.answers.publish(Answer(question_id=asked, text=text, confidence=confidence, **fields))
+
+    def values(self) -> dict[str, str]:
+        """Of the newest diagnostics."""
+        return {value.key: value.value for value in self.diagnostics[-1].values} if self.diagnostics else {}
 
     def about(self, question: str) -> list[CloudContext]:
         return [context for context in self.contexts if context.question == question]
@@ -256,6 +266,14 @@ def test_a_large_frame_is_reduced_and_its_boxes_are_pixels_of_the_frame(ros: Any
     assert "320 wide and 240 high" in cloud.chats[0].body["messages"][0]["content"]
 
 
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_the_reply_is_asked_for_by_a_schema_unless_that_is_off(ros: Any, cloud: ScriptedCloud, mode: str) -> None:
+    robot = Robot(ros, cloud.base_url, structured_output=mode).start()
+    robot.until(lambda: robot.contexts and robot.values().get("structured output"))
+    assert ("response_format" in cloud.chats[0].body) is (mode == "auto")
+    assert (robot.values()["structured output"] == "off") is (mode == "off")
+
+
 def test_bad_frames_end_as_contexts_that_name_the_fault_and_good_ones_follow(ros: Any, cloud: ScriptedCloud) -> None:
     robot = Robot(ros, cloud.base_url)
     depth = to_image(Header(), np.zeros((4, 4), np.float32), "32FC1")
@@ -416,6 +434,52 @@ def test_the_period_changes_live_and_the_rest_only_when_unconfigured(ros: Any, c
     assert len({context.keyframe_id for context in robot.contexts}) == len(robot.contexts)
 
 
+# -- keyframes by signs ----------------------------------------------------------------------------------------------
+
+SIGNS = {"keyframes.mode": "adaptive", "keyframes.min_period": 0.1, "keyframes.max_period": 3600.0}
+
+
+def test_doubts_of_the_small_model_send_keyframes_and_the_reason_is_counted(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, **SIGNS).start()
+    robot.until(lambda: robot.contexts and robot.answers.get_subscription_count())
+    frames = robot.frames
+    while robot.frames < frames + 20:
+        robot.answer("acid, left", 0.99)
+        robot.until(lambda seen=robot.frames: robot.frames > seen)
+    assert len(robot.contexts) == 1
+    robot.answer("gas, left", 0.5)
+    robot.answer("gas, left", 0.5, source=Answer.SOURCE_CLOUD)  # the cloud's own words are no doubt of the small model
+    frames = robot.frames
+    robot.until(lambda: robot.frames > frames + 10)
+    assert len(robot.contexts) == 1
+    robot.answer("acid, left", 0.5)
+    robot.until(lambda: len(robot.contexts) == 2)
+    robot.until(lambda: robot.values().get("keyframes by unsure") == "1", str(robot.values()))
+    assert robot.values()["keyframes by question"] == "1"
+
+
+def test_another_scene_sends_a_keyframe(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, **SIGNS).start()
+    robot.until(lambda: robot.contexts)
+    frames = robot.frames
+    robot.until(lambda: robot.frames > frames + 20)
+    assert len(robot.contexts) == 1
+    robot.frame = lambda: to_image(robot.header(), np.full((480, 640, 3), (200, 30, 30), np.uint8), "rgb8")
+    robot.until(lambda: len(robot.contexts) == 2)
+    robot.until(lambda: robot.values().get("keyframes by scene") == "1", str(robot.values()))
+
+
+def test_the_mode_changes_live_and_periods_the_wrong_way_round_are_refused(ros: Any, cloud: ScriptedCloud) -> None:
+    robot = Robot(ros, cloud.base_url, keyframe_period=600.0).start()
+    robot.until(lambda: robot.contexts)
+    refused = robot.set("keyframes.min_period", 11.0)
+    assert "keyframes.min_period = 11 is longer than keyframes.max_period = 10" in refused.reason
+    assert robot.set("keyframes.min_period", 0.05).successful
+    assert robot.set("keyframes.max_period", 0.05).successful
+    assert robot.set("keyframes.mode", "adaptive").successful
+    robot.until(lambda: len(robot.contexts) >= 3)
+
+
 def test_every_parameter_is_described() -> None:
     assert all(parameter.description.endswith(".") for parameter in PARAMETERS)
 
@@ -427,6 +491,8 @@ def test_every_parameter_is_described() -> None:
         ({"emulated_delay": "sometimes"}, "emulated_delay = 'sometimes': it takes one of none, fixed, lognormal"),
         ({"budget.money_per_hour": 0.5}, "money_per_hour needs price.prompt"),
         ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
+        ({"keyframes.mode": "sometimes"}, "keyframes.mode = 'sometimes': it takes one of period, adaptive"),
+        ({"keyframes.min_period": 11.0}, "keyframes.min_period = 11 is longer than keyframes.max_period = 10"),
         ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
         ({"privacy.blur_areas": ["0 0 640 480"]}, "privacy.blur_areas: '0 0 640 480' is no area"),

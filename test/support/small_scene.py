@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevlm_ros.cloud.selection import Rule
 from edgevlm_ros.edge.engine import Capabilities, Completion, OnToken, Prompt, Stop
 from edgevlm_ros.edge.loading import EngineSettings
 from edgevlm_ros.evaluation import timings
@@ -99,7 +100,7 @@ def reply(answer: str) -> Spoken:
 
 
 def robot(**bridge: Any) -> Robot:
-    settings: dict[str, Any] = {"period": 1.0, "max_in_flight": 4, **bridge}
+    settings: dict[str, Any] = {"keyframes": Rule(period=1.0), "max_in_flight": 4, **bridge}
     # frames of one colour hold nothing that could be followed or compared
     replacement, focus = Replacement(min_similarity=0.0), Focus("crop", carry="none")
     return Robot(EngineSettings("small"), replacement, focus, Bridge(**settings), "large")

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from edgevlm_ros.evaluation.evidence_style import BLUE, GREY, LINES, MARKS, SOFT, png, sides, spread, title
 from edgevlm_ros.evaluation.plots import FAINT, STYLE
 from edgevlm_ros.evaluation.results import (
-    ABLATIONS,
     ALL,
     BOUNDS,
     FLOOR,
     LIMIT,
     OURS,
+    VARIANTS,
     Results,
     cloud_label,
     delay_label,
@@ -31,7 +31,7 @@ def accuracy_over_delay(results: Results) -> bytes:
     """Streaming accuracy of every policy against the cloud's delay; delays that are no number are columns."""
     fixed = [delay for delay in results.delays if seconds_of(delay) is not None]
     other = [delay for delay in results.delays if delay not in fixed]
-    policies = [policy for policy in results.policies if policy not in ABLATIONS]
+    policies = [policy for policy in results.policies if policy not in VARIANTS]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 4.9), layout="constrained")
         widths = [width for width, delays in ((1.0, fixed), (0.16 + 0.12 * len(other), other)) if delays]
@@ -59,7 +59,7 @@ def accuracy_by_dataset(results: Results) -> bytes:
     """The same for each dataset, with the names of edgeVLM and the bounds only."""
     named = [dataset for dataset in results.datasets if dataset != ALL]
     fixed = [delay for delay in results.delays if seconds_of(delay) is not None] or results.delays
-    policies = [policy for policy in results.policies if policy not in ABLATIONS]
+    policies = [policy for policy in results.policies if policy not in VARIANTS]
     with matplotlib.rc_context(STYLE):
         rows = -(-len(named) // 4)
         figure = Figure(figsize=(2.3 * min(len(named), 4) + 0.6, 2.5 * rows + 0.5), layout="constrained")

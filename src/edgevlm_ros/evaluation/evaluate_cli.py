@@ -37,6 +37,7 @@ the delay model says so. The same seed gives the same bytes, and a sweep goes on
   edgevlm evaluate --policies edge_only,edgevlm --delays 3,lognormal,trace:4g_drive
   edgevlm evaluate ~/bags/yard --question "Is the gate open?"     your own bag: latency and agreement
   edgevlm evaluate ~/bags/yard --annotations yard.jsonl           and with the truth, the full table
+  edgevlm evaluate --policies edge_only,keyframes --delays 1,3    what a cloud call buys
   edgevlm evaluate --calibrate                           choose every policy's knobs on the val streams
 
 The streams are rendered by `edgevlm world streams --split test` (and val). OUT gets results.json, results.md,
@@ -54,7 +55,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("bags", nargs="*", metavar="BAG", help=f"rosbag2, or a folder of them (default: {STREAMS}/SPLIT)")
-    add("--policies", default="", metavar="P,Q", help="names, ablations or all (default: all but the ablations)")
+    add(
+        "--policies",
+        default="",
+        metavar="P,Q",
+        help="names, ablations, keyframes or all (default: those that differ in more)",
+    )
     add(
         "--delays", default=DELAYS, metavar="D,E", help="seconds, lognormal, dead, trace:NAME, trace:FILE (%(default)s)"
     )
@@ -125,7 +131,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
     from edgevlm_ros.evaluation.calibrated import calibration_file, load_calibrated
     from edgevlm_ros.evaluation.judge import ExactJudge, ModelJudge
     from edgevlm_ros.evaluation.latency import latency
-    from edgevlm_ros.evaluation.policies.registry import ABLATIONS, POLICIES, chosen
+    from edgevlm_ros.evaluation.policies.registry import ABLATIONS, KEYFRAMES, POLICIES, chosen
     from edgevlm_ros.evaluation.robot import robot
     from edgevlm_ros.evaluation.sweep import Means
 
@@ -134,7 +140,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
             "--calibrate --split test: knobs are chosen on val, or what they show on test is worth nothing"
         )
     split = asked.split or (OWN if asked.bags else "val" if asked.calibrate else "test")
-    default = [name for name in POLICIES if name not in ABLATIONS]
+    default = [name for name in POLICIES if name not in (*ABLATIONS, *KEYFRAMES)]
     policies = chosen(_names(asked.policies) or default)
     delays = _names(asked.delays)
     for delay in delays:

@@ -17,6 +17,7 @@ from edgevlm_ros.evaluation.results import (
     BOUNDS,
     FLOOR,
     OURS,
+    VARIANTS,
     Results,
     delay_label,
     policy_label,
@@ -47,7 +48,7 @@ def _bytes_axes(axes: Any, results: Results, rates: dict[tuple[str, str], float 
     dots = []
     for policy in results.policies:
         found = results.accuracy(policy, delay)
-        if found is None or policy in ABLATIONS:
+        if found is None or policy in VARIANTS:
             continue
         colour, _, dashes = LINES.get(policy, (GREY, 1.2, "-"))
         if policy in BOUNDS or policy == FLOOR:

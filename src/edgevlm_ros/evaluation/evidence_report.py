@@ -18,7 +18,7 @@ import cv2
 import jinja2
 import numpy as np
 
-from edgevlm_ros.evaluation import agreement, delay_plots, evidence_plots
+from edgevlm_ros.evaluation import agreement, call_plot, delay_plots, evidence_plots
 from edgevlm_ros.evaluation.agreement import Words
 from edgevlm_ros.evaluation.evidence_strip import draw_strip, find_strips
 from edgevlm_ros.evaluation.evidence_table import NOTHING, Table, header_rows, markdown, tables
@@ -27,6 +27,8 @@ from edgevlm_ros.evaluation.regime_plot import regime_map
 from edgevlm_ros.evaluation.regimes import Cell, Part, cells
 from edgevlm_ros.evaluation.results import (
     ABLATIONS,
+    BY_PERIOD,
+    BY_SIGNS,
     CEILING,
     FLOOR,
     LIMIT,
@@ -55,6 +57,9 @@ _CAPTIONS = {
     "saves": "The stretch in which the late answer helped most plainly, found by a search over all scenes.",
     "misleads": "The stretch in which it did most harm, found in the same way.",
     "ablations": "Another scene's context and random regions ask whether it is the content that helps.",
+    "accuracy_over_calls": "The same method, the same streams; only which frames are sent differs. A sign is that the "
+    "small model is unsure of its answers, that they have nothing in common with the last keyframe's, that what it was "
+    "told is suspended or old, or that the scene is another one.",
     "accuracy_over_bytes": "",
     "accuracy_by_dataset": "",
     "agreement": "Agreement is not accuracy: where the two differ, one of them is wrong.",
@@ -115,6 +120,8 @@ def _pictures(
             found[name] = draw_strip(name, strip)
         if FLOOR in results.policies and any(policy in ABLATIONS for policy in results.policies):
             found["ablations"] = evidence_plots.ablations(results)
+        if any(policy in (*BY_PERIOD, *BY_SIGNS) for policy in results.policies):
+            found["accuracy_over_calls"] = call_plot.accuracy_over_calls(results)
         found["accuracy_over_bytes"] = evidence_plots.accuracy_over_bytes(results)
         if len(results.datasets) > 2:
             found["accuracy_by_dataset"] = delay_plots.accuracy_by_dataset(results)

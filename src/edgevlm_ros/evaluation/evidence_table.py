@@ -13,9 +13,12 @@ from typing import Any
 from edgevlm_ros.evaluation.bootstrap import Estimate
 from edgevlm_ros.evaluation.results import (
     ALL,
+    BY_PERIOD,
+    BY_SIGNS,
     FLOOR,
     LIMIT,
     OURS,
+    USUAL,
     Results,
     cloud_label,
     delay_label,
@@ -41,7 +44,7 @@ def tables(results: Results) -> list[Table]:
     """All that there is something to say in; without ground truth only what it cost."""
     found = []
     if results.judged:
-        found += [_accuracy(results, ALL), _shares(results), _differences(results)]
+        found += [_accuracy(results, ALL), _calls(results), _shares(results), _differences(results)]
         named = results.datasets[1:]
         found += [_accuracy(results, dataset) for dataset in named if len(named) > 1]
     return [table for table in [*found, _cost(results)] if table.rows]
@@ -92,6 +95,26 @@ def _accuracy(results: Results, dataset: str) -> Table:
         ("policy", *map(delay_label, results.delays)),
         tuple((policy_label(p), *(percent(results.accuracy(p, d, dataset)) for d in results.delays)) for p in kept),
         tuple(place for place, policy in enumerate(kept) if policy == OURS),
+    )
+
+
+def _calls(results: Results) -> Table:
+    """Of edgeVLM with other keyframes."""
+    kept = [policy for policy in results.policies if policy in (*BY_PERIOD, *BY_SIGNS)]
+    calls = {
+        (row["policy"], row["delay"]): row["cloud_calls_per_min"] for row in results.rows() if row["dataset"] == ALL
+    }
+
+    def cell(policy: str, delay: str) -> str:
+        minus = results.difference(policy, USUAL, delay)
+        return f"{_number(calls.get((policy, delay)), 1)}: {percent(minus, True)}"
+
+    return Table(
+        "What a cloud call buys",
+        f"Cloud calls a minute, and points of streaming accuracy beside {policy_label(USUAL)}, paired by scene.",
+        ("keyframes", *map(delay_label, results.delays)),
+        tuple((policy_label(policy), *(cell(policy, delay) for delay in results.delays)) for policy in kept),
+        tuple(place for place, policy in enumerate(kept) if policy in BY_SIGNS),
     )
 
 

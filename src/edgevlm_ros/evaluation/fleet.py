@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.jpeg import Upload
-from edgevlm_ros.cloud.keyframes import KeyframeSchedule
+from edgevlm_ros.cloud.selection import Rule, Selection
 from edgevlm_ros.evaluation.streams import Stream
 from edgevlm_ros.transfer.types import Status
 
@@ -119,7 +119,7 @@ class _Robot:
         self._fleet = fleet
         self._seen = seen
         self._began = began
-        self._schedule = KeyframeSchedule(fleet.period, fleet.max_in_flight)
+        self._selection = Selection(Rule(period=fleet.period), fleet.max_in_flight)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def drive(self, phase: float) -> None:
@@ -130,11 +130,11 @@ class _Robot:
             while (at := phase + frame * self._fleet.frame_period) < self._fleet.seconds:
                 await asyncio.sleep(self._began + at - loop.time())
                 now = loop.time()
-                if self._schedule.due(now, _QUESTION_ID, len(self._under_way)):
-                    self._schedule.sent(now, _QUESTION_ID)
+                if self._selection.reason(now, _QUESTION_ID, len(self._under_way)):
+                    self._selection.sent(now, _QUESTION_ID)
                     self._send(self._seen[(self._number * _SPREAD + frame) % len(self._seen)])
                     waits = False
-                elif not waits and self._schedule.due(now, _QUESTION_ID, 0):
+                elif not waits and self._selection.reason(now, _QUESTION_ID, 0):
                     self.late, waits = self.late + 1, True
                 frame += 1
             await asyncio.gather(*self._under_way)

@@ -34,10 +34,17 @@ LABELS = {  # in the order of tables
     "edgevlm_no_focus": "edgeVLM, no focus",
     "edgevlm_shuffled": "edgeVLM, another scene's context",
     "edgevlm_random_regions": "edgeVLM, random regions",
+    **{f"edgevlm_every_{period}s": f"edgeVLM, keyframe every {period} s" for period in (1, 2, 3, 4, 6, 8)},
+    **{f"edgevlm_signs_{longest}s": f"edgeVLM, keyframe at a sign or after {longest} s" for longest in (3, 6, 10)},
     "transfer_limit": "limit of any transfer",
     "cloud_oracle": "cloud without delay",
 }
-ABLATIONS = tuple(policy for policy in LABELS if policy.startswith(f"{OURS}_"))
+BY_PERIOD = tuple(policy for policy in LABELS if policy.startswith(f"{OURS}_every_"))
+BY_SIGNS = tuple(policy for policy in LABELS if policy.startswith(f"{OURS}_signs_"))
+ABLATIONS = tuple(p for p in LABELS if p.startswith(f"{OURS}_") and p not in (*BY_PERIOD, *BY_SIGNS))
+USUAL = "edgevlm_every_2s"  # what other keyframes are held against
+VARIANTS = (*ABLATIONS, *BY_PERIOD, *BY_SIGNS)
+"""Of our own policy: with less in it, and with other keyframes."""
 BOUNDS = (LIMIT, CEILING)
 _TELLING_S = 3.0  # the delay that titles speak of, or the nearest to it
 _WITHOUT_CLOUD_DELAY = (FLOOR, CEILING)  # the same at every delay, so one run of them serves all
@@ -70,8 +77,8 @@ class Results:
 
     @property
     def competitors(self) -> list[str]:
-        """The policies that a robot could choose: neither bounds nor ablations."""
-        return [policy for policy in self.policies if policy not in (*BOUNDS, *ABLATIONS)]
+        """The policies that a robot could choose: neither bounds nor variants of ours."""
+        return [policy for policy in self.policies if policy not in (*BOUNDS, *VARIANTS)]
 
     @property
     def judged(self) -> bool:

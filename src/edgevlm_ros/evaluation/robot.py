@@ -8,20 +8,22 @@ defaults here. A parameter file of one's own is evaluated in the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from edgevlm_ros.assets import share_dir
-from edgevlm_ros.cloud.prompt import BOX_FORMATS, BoxFormat
+from edgevlm_ros.cloud.grounding import BOX_FORMATS, BoxFormat, resolved
+from edgevlm_ros.cloud.selection import Rule
 from edgevlm_ros.edge.loading import EngineSettings
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.history import Replacement
 
 _EDGE, _BRIDGE = "edge_node", "cloud_bridge_node"
+_RULE = "keyframes."
 
 
 class RobotError(ValueError):
@@ -32,7 +34,7 @@ class RobotError(ValueError):
 class Bridge:
     """How keyframes go to the cloud; see the parameters of cloud_bridge_node. Times are seconds."""
 
-    period: float = 2.0
+    keyframes: Rule = field(default_factory=Rule)
     max_in_flight: int = 2
     timeout: float = 10.0
     max_side: int = 640
@@ -93,23 +95,26 @@ def robot(file: Path | None = None, edge_model: str = "", cloud_model: str = "mi
                 **{name.removeprefix("replacement."): v for name, v in edge.items() if name.startswith("replacement.")}
             ),
             focus=Focus(**focus),
-            bridge=_bridge(bridge),
+            bridge=_bridge(bridge, cloud_model),
             cloud_model=cloud_model,
         )
     except (TypeError, ValueError) as error:
         raise RobotError(f"{file or defaults_file()}: {error}") from error
 
 
-def _bridge(values: Mapping[str, Any]) -> Bridge:
+def _bridge(values: Mapping[str, Any], cloud_model: str) -> Bridge:
     if values["box_format"] not in BOX_FORMATS:
         raise ValueError(f"box_format {values['box_format']!r} is none of {', '.join(BOX_FORMATS)}")
     return Bridge(
-        period=values["keyframe_period"],
+        keyframes=Rule(
+            period=values["keyframe_period"],
+            **{name.removeprefix(_RULE): value for name, value in values.items() if name.startswith(_RULE)},
+        ),
         max_in_flight=values["max_in_flight"],
         timeout=values["timeout"],
         max_side=values["max_side"],
         jpeg_quality=values["jpeg_quality"],
-        box_format=values["box_format"],
+        box_format=resolved(values["box_format"], cloud_model),
         max_regions=values["max_regions"],
         max_answer_chars=values["max_answer_chars"],
     )

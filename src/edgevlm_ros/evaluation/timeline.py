@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
-from edgevlm_ros.cloud.keyframes import KeyframeSchedule
+from edgevlm_ros.cloud.selection import Heard, Reason, Rule, Selection
 from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.robot import Bridge
 from edgevlm_ros.evaluation.streams import Stream
 from edgevlm_ros.evaluation.timings import Timings
+from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
 from edgevlm_ros.transfer.types import Question
 
+_GLIMPSES = 512  # that are held, of 60 kB each
 REPLY_BYTES = 300  # of a reply on its way down: an answer, a box or two, and JSON around them
 
 
@@ -37,6 +40,10 @@ class Call:
     arrival: int | None
     over: int
     bytes_up: int
+
+
+Make = Callable[[int, int, Question], Call]
+"""Makes the call about a keyframe, of its number, stamp and question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,11 @@ class Timeline:
         self.seed = seed
         self._timings = drawn
         self._number = zlib.crc32(stream.name.encode())
+        self.glimpse = lru_cache(_GLIMPSES)(self._glimpse)
+
+    def _glimpse(self, stamp: int) -> Glimpse:
+        """As the bridge sees a frame."""
+        return glimpse(stamp, self.stream.frame(stamp).image)
 
     @property
     def begin(self) -> int:
@@ -78,7 +90,7 @@ class Timeline:
     @property
     def byte_rate(self) -> float:
         """Bytes a second that a policy may send: one keyframe each period."""
-        return self.keyframe_bytes / self.bridge.period
+        return self.keyframe_bytes / self.bridge.keyframes.period
 
     def budget(self) -> Budget:
         return Budget(self.byte_rate, self.keyframe_bytes)
@@ -96,31 +108,67 @@ class Timeline:
         return Call(number, stamp, question, sent, comes, comes, bytes_up)
 
     def keyframes(self, link: Latency) -> list[Call]:
-        """What the bridge sends: a keyframe each period, at once when the question changes, no more than it may have in
-        flight."""
-        return self.scheduled(
-            lambda number, stamp, question: self.call(
-                link, number, stamp, question, stamp, self.stream.jpeg_bytes(stamp), self.cost(timings.CLOUD, stamp)
-            )
+        """What the bridge sends to who tells it nothing: a keyframe each period, at once when the question changes, no
+        more than it may have in flight."""
+        return self.scheduled(self.images(link))
+
+    def images(self, link: Latency) -> Make:
+        """Calls that upload the keyframe as it is captured."""
+        return lambda number, stamp, question: self.call(
+            link, number, stamp, question, stamp, self.stream.jpeg_bytes(stamp), self.cost(timings.CLOUD, stamp)
         )
 
-    def scheduled(self, make: Callable[[int, int, Question], Call], budget: Budget | None = None) -> list[Call]:
-        """Calls at the bridge's times, and not beyond a budget. make: of number, stamp and question."""
-        schedule = KeyframeSchedule(self.bridge.period, self.bridge.max_in_flight)
-        calls: list[Call] = []
-        for stamp in self.stream.stamps:
-            question, now = self.question(stamp), (stamp - self.begin) / 1e9
-            in_flight = sum(call.over > stamp for call in calls)
-            if question is None or not schedule.due(now, question.id, in_flight):
-                continue
-            if budget is not None and not budget.open(stamp):
-                continue
-            schedule.sent(now, question.id)
-            call = make(len(calls) + 1, stamp, question)
-            if budget is not None:
-                budget.spend(call.sent, call.bytes_up)
-            calls.append(call)
-        return calls
+    def scheduled(self, make: Make, budget: Budget | None = None) -> list[Call]:
+        """Calls at the bridge's times, and not beyond a budget, for who tells the bridge nothing."""
+        sending = self.sending(make, budget)
+        sending.until(self.stream.stamps[-1])
+        return sending.calls
+
+    def sending(self, make: Make, budget: Budget | None = None, rule: Rule | None = None) -> Sending:
+        """The bridge, to be led through the stream. rule: instead of its own."""
+        return Sending(self, make, budget, rule or self.bridge.keyframes)
+
+
+class Sending:
+    """The bridge in virtual time: decides about each frame as it comes, by what it has heard by then."""
+
+    def __init__(self, line: Timeline, make: Make, budget: Budget | None, rule: Rule) -> None:
+        self.calls: list[Call] = []
+        self.reasons: Counter[Reason] = Counter()
+        self._line, self._make, self._budget = line, make, budget
+        self._selection = Selection(rule, line.bridge.max_in_flight)
+        self._stamps = list(reversed(line.stream.stamps))
+        self._heard: deque[tuple[int, Heard]] = deque()
+
+    def hear(self, at: int, heard: Heard) -> None:
+        """An answer that is published at this time, later than those before it."""
+        self._heard.append((at, heard))
+
+    def until(self, now: int) -> Sequence[Call]:
+        """Decides about the frames that have come by then; gives the calls that are new."""
+        known = len(self.calls)
+        while self._stamps and self._stamps[-1] <= now:
+            self._decide(self._stamps.pop())
+        return self.calls[known:]
+
+    def _decide(self, stamp: int) -> None:
+        line, selection = self._line, self._selection
+        while self._heard and self._heard[0][0] <= stamp:
+            selection.heard(self._heard.popleft()[1])
+        question, now = line.question(stamp), (stamp - line.begin) / 1e9
+        in_flight = sum(call.over > stamp for call in self.calls)
+        if question is None:
+            return
+        look = partial(line.glimpse, stamp)
+        reason = selection.reason(now, question.id, in_flight, look)
+        if reason is None or (self._budget is not None and not self._budget.open(stamp)):
+            return
+        selection.sent(now, question.id, look)
+        self.reasons[reason] += 1
+        call = self._make(len(self.calls) + 1, stamp, question)
+        if self._budget is not None:
+            self._budget.spend(call.sent, call.bytes_up)
+        self.calls.append(call)
 
 
 class Camera:

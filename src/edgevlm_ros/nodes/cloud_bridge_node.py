@@ -5,6 +5,8 @@ Every keyframe that leaves ends as exactly one CloudContext with the keyframe's 
 has to guess whether the cloud is slow, dead or silent. Encoding and the network live in the uplink's thread: no
 callback here waits for anything.
 
+Which frame is a keyframe is decided by cloud.selection, which also hears the small model's answers.
+
 A question that is asked once, by the action `ask`, does not disturb that: the newest image goes up with it at once,
 beside the schedule and with a place in flight of its own.
 """
@@ -20,82 +22,38 @@ from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
+from edgevlm_msgs.msg import Answer as AnswerMsg
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
-from edgevlm_ros.cloud.breaker import Breaker
 from edgevlm_ros.cloud.budget import Budget, Limits
 from edgevlm_ros.cloud.client import CloudClient
-from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
-from edgevlm_ros.cloud.keyframes import KeyframeSchedule
-from edgevlm_ros.cloud.privacy import Area, Hiding, Privacy, read_privacy
-from edgevlm_ros.cloud.prompt import BOX_FORMATS
+from edgevlm_ros.cloud.privacy import Area, Hiding, Privacy
+from edgevlm_ros.cloud.selection import Rule, Selection
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
-from edgevlm_ros.endpoint import check_base_url, load_api_key
-from edgevlm_ros.images import to_rgb
-from edgevlm_ros.nodes import qos
+from edgevlm_ros.endpoint import check_base_url
+from edgevlm_ros.images import ImageError, to_rgb
+from edgevlm_ros.nodes import bridge_parameters, qos
+from edgevlm_ros.nodes.bridge_parameters import PARAMETERS
 from edgevlm_ros.nodes.camera_input import Health
-from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS, CameraNode, checked_question
+from edgevlm_ros.nodes.camera_node import CameraNode, checked_question
 from edgevlm_ros.nodes.cloud_health import CloudTally
-from edgevlm_ros.nodes.conversions import to_region_msg
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError
+from edgevlm_ros.nodes.conversions import to_heard, to_nanoseconds, to_region_msg
+from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.nodes.run import run
+from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
 from edgevlm_ros.transfer.types import Question, Status
 
 _LAST_WORDS_S = 1.0
 _MOST_ASKED_ONCE = 2  # that wait for their reply at once: whoever asks often must not crowd out the keyframes
 
-PARAMETERS = (
-    *CAMERA_PARAMETERS,
-    Parameter("base_url", "http://127.0.0.1:8765/v1", "Of an OpenAI-compatible server; usually ends in /v1."),
-    Parameter("allow_http", False, "Whether frames and the key may go to another machine unencrypted."),
-    Parameter("model", "", "Name of the model at the server; empty takes the first that it lists."),
-    Parameter("api_key_env", "", "Environment variable that holds the server's key; empty for none."),
-    Parameter("api_key_file", "", "File that holds the server's key; empty for none."),
-    Parameter("timeout", 10.0, "Seconds for one request, from connecting to the whole reply.", 0.1, 600.0),
-    Parameter("keyframe_period", 2.0, "Seconds between two keyframes.", 0.05, 3600.0, live=True),
-    Parameter("breaker.failures", 3, "Failures in a row after which only probes are sent.", 1, 100),
-    Parameter("breaker.first_pause", 1.0, "Seconds until the first probe; each that fails doubles it.", 0.1, 3600.0),
-    Parameter("breaker.longest_pause", 10.0, "Seconds between two probes at most.", 0.1, 3600.0),
-    Parameter("budget.calls_per_minute", 0.0, "Requests that may be sent; 0 for no limit.", 0.0, 1e6),
-    Parameter("budget.bytes_per_minute", 0.0, "Bytes of requests that may be sent; 0 for no limit.", 0.0, 1e12),
-    Parameter("budget.money_per_hour", 0.0, "In the currency of the prices; 0 for no limit.", 0.0, 1e6),
-    Parameter("price.prompt", 0.0, "What a million prompt tokens cost at the server.", 0.0, 1e6),
-    Parameter("price.completion", 0.0, "What a million completion tokens cost at the server.", 0.0, 1e6),
-    Parameter("max_in_flight", 2, "Keyframes that may wait for their reply at once.", 1, 64, live=True),
-    Parameter("max_side", 640, "Longer side of what is uploaded, in pixels; larger frames are reduced.", 32, 8192),
-    Parameter("jpeg_quality", 85, "Of frames that have to be encoded.", 10, 100),
-    Parameter(
-        "privacy.blur_areas",
-        [],
-        "Parts of every frame that nobody in the cloud may see: left, top, right and lower edge as fractions of the "
-        "image, such as '0 0.8 1 1' for its lowest fifth.",
-    ),
-    Parameter(
-        "privacy.blur_labels",
-        [],
-        "Things to hide, such as person, where the cloud has boxed them before: the frame that first shows one goes up "
-        "whole.",
-    ),
-    Parameter("privacy.hold", 30.0, "Seconds for which such a thing stays hidden where it was.", 0.0, 3600.0),
-    Parameter("box_format", "relative_1000", "How the model counts a box's edges.", choices=BOX_FORMATS),
-    Parameter("max_regions", 8, "Regions of interest that are kept of a reply.", 0, 64),
-    Parameter("max_answer_chars", 200, "Longest answer that is kept of a reply.", 1, 4000),
-    Parameter("emulated_delay", "none", "A far cloud for demos: none turns all emulation off.", choices=DELAY_KINDS),
-    Parameter("emulated_delay_s", 3.0, "Seconds added to each reply; the median, if log-normal.", 0.0, 600.0),
-    Parameter("emulated_delay_sigma", 0.5, "Standard deviation of the logarithm of the delay.", 0.0, 3.0),
-    Parameter("emulated_outage_period_s", 0.0, "Seconds from outage to outage; 0 for none.", 0.0, 86400.0),
-    Parameter("emulated_outage_s", 0.0, "Seconds that an outage lasts, at the end of its period.", 0.0, 86400.0),
-    Parameter("seed", 0, "Of the emulated delays.", 0, 2**31 - 1),
-)
-
 
 class CloudBridgeNode(CameraNode):
-    """In also `question/once`, out also `context`."""
+    """In also `answer` and `question/once`, out also `context`."""
 
     def __init__(self, **kwargs: Any) -> None:
-        self._schedule = KeyframeSchedule(period=1.0, max_in_flight=1)
+        self._selection = Selection(Rule(), max_in_flight=1)
         self._connect: Callable[[], CloudClient] | None = None
         self._uplink: Uplink | None = None
         self._budget = Budget(Limits())
@@ -114,31 +72,12 @@ class CloudBridgeNode(CameraNode):
 
     def _configure(self) -> None:
         value = self._settings
-        rules = read_privacy(value["privacy.blur_areas"], value["privacy.blur_labels"], value["privacy.hold"])
-        self._hiding = Hiding(rules)
+        self._hiding = Hiding(bridge_parameters.privacy(value))
         self._host = check_base_url(value["base_url"], allow_http=value["allow_http"]).host
-        env, file = value["api_key_env"], value["api_key_file"]
-        self._key_from = f"api_key_env = {env!r}" if env else f"api_key_file = {file!r}" if file else ""
-        self._connect = partial(
-            CloudClient,
-            value["base_url"],
-            model=value["model"],
-            api_key=load_api_key(env, file),
-            timeout=value["timeout"],
-            box_format=value["box_format"],
-            max_regions=value["max_regions"],
-            max_answer_chars=value["max_answer_chars"],
-            allow_http=value["allow_http"],
-        )
-        self._budget = Budget(
-            Limits(
-                calls_per_minute=value["budget.calls_per_minute"],
-                bytes_per_minute=value["budget.bytes_per_minute"],
-                money_per_hour=value["budget.money_per_hour"],
-                prompt_price=value["price.prompt"],
-                completion_price=value["price.completion"],
-            )
-        )
+        self._key_from = bridge_parameters.key_from(value)
+        self._connect = bridge_parameters.client(value)
+        self._budget = Budget(bridge_parameters.limits(value))
+        self._selection = Selection(bridge_parameters.rule(value), value["max_in_flight"])
         self._contexts = self._publisher(CloudContextMsg, "context")
 
     def _activate(self) -> None:
@@ -146,16 +85,20 @@ class CloudBridgeNode(CameraNode):
         self._tally = CloudTally()
         self._newest = None
         self._scheduled, self._asked_once = set(), set()
-        self._schedule = KeyframeSchedule(self._settings["keyframe_period"], self._settings["max_in_flight"])
+        self._selection = Selection(bridge_parameters.rule(self._settings), self._settings["max_in_flight"])
         self._uplink = Uplink(
             self._connect(),
-            breaker=self._breaker(),
+            breaker=bridge_parameters.breaker(self._settings),
             budget=self._budget,
-            emulated=self._emulated(),
+            emulated=bridge_parameters.emulated(self._settings),
             warn=self.get_logger().warning,
         )
-        once = self.create_subscription(QuestionMsg, "question/once", self._on_question_once, qos.EVENTS)
-        self._entities.append((self.destroy_subscription, once))
+        for kind, topic, callback in (
+            (QuestionMsg, "question/once", self._on_question_once),
+            (AnswerMsg, "answer", self._on_answer),
+        ):
+            subscription = self.create_subscription(kind, topic, callback, qos.EVENTS)
+            self._entities.append((self.destroy_subscription, subscription))
         self.get_logger().info(f"sending keyframes of {self._image_topic} to {self._settings['base_url']}")
 
     def _quiet(self) -> None:
@@ -173,36 +116,32 @@ class CloudBridgeNode(CameraNode):
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def _on_parameters(self) -> None:
-        self._schedule.period = self._settings["keyframe_period"]
-        self._schedule.max_in_flight = self._settings["max_in_flight"]
-
-    def _breaker(self) -> Breaker:
-        value = self._settings
-        return Breaker(value["breaker.failures"], value["breaker.first_pause"], value["breaker.longest_pause"])
-
-    def _emulated(self) -> EmulatedDelay:
-        value = self._settings
-        return EmulatedDelay(
-            kind=value["emulated_delay"],
-            seconds=value["emulated_delay_s"],
-            sigma=value["emulated_delay_sigma"],
-            outage_period=value["emulated_outage_period_s"],
-            outage=value["emulated_outage_s"],
-            seed=value["seed"],
-        )
+        self._selection.rule = bridge_parameters.rule(self._settings)
+        self._selection.max_in_flight = self._settings["max_in_flight"]
 
     # -- keyframes ---------------------------------------------------------------------------------------------------
 
     def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
         self._newest = message
         question, uplink = self._question, self._uplink
-        if question is None or uplink is None or not self._schedule.due(now, question.id, len(self._scheduled)):
+        if question is None or uplink is None:
             return
-        urgent = self._schedule.is_new(question.id)
+        urgent = self._selection.is_new(question.id)
         if uplink.refuses(now, urgent):  # the frame that comes once it may is newer
             return
-        self._schedule.sent(now, question.id)
+        look = partial(_look, message)
+        reason = self._selection.reason(now, question.id, len(self._scheduled), look)
+        if reason is None:
+            return
+        self._selection.sent(now, question.id, look)
+        self._tally.reasons[reason] += 1
+        self.get_logger().debug(f"keyframe {self._keyframes + 1} of {self._image_topic}: {reason.value}")
         self._send(message, question, self._scheduled, urgent)
+
+    def _on_answer(self, message: AnswerMsg) -> None:
+        """Hears what the small model says, which tells what the cloud should be asked."""
+        if message.source == AnswerMsg.SOURCE_EDGE:
+            self._selection.heard(to_heard(message))
 
     def _on_question_once(self, message: QuestionMsg) -> None:
         """Sends the newest image with a question of its own; who asks hears in any case what came of it."""
@@ -274,10 +213,19 @@ class CloudBridgeNode(CameraNode):
         values = {"server": self._settings["base_url"], "in flight": str(in_flight), **self._tally.values()}
         values["hidden areas of the last keyframe"] = str(self._hidden)
         now = time.monotonic()
-        held = self._uplink.words(now, self._schedule.period) if self._uplink else ""
+        held = self._uplink.words(now, self._selection.usual_period) if self._uplink else ""
         values["keyframes are held back"] = held or "no"
+        values["structured output"] = self._uplink.structured_output if self._uplink else ""
         level, words = self._tally.health(now, self._host, self._key_from)
         return self._tally.metrics(in_flight), values, (level, "; ".join(filter(None, (words, held))))
+
+
+def _look(message: ImageMsg | CompressedImage) -> Glimpse | None:
+    """What is seen of an image message at a glance; None if there is no picture in it."""
+    try:
+        return glimpse(to_nanoseconds(message.header.stamp), to_rgb(message))
+    except ImageError:
+        return None
 
 
 def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int, hidden: tuple[Area, ...]) -> Upload:

@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.cloud.client import CloudResult
+from edgevlm_ros.cloud.selection import Reason
 from edgevlm_ros.cloud.uplink import Exchange
 from edgevlm_ros.endpoint import is_loopback
 from edgevlm_ros.nodes.camera import percentile
@@ -31,6 +32,7 @@ class CloudTally:
 
     def __init__(self) -> None:
         self.requests = self.asked_once = self.bytes_up = self.regions_dropped = self.failures_in_a_row = 0
+        self.reasons: Counter[Reason] = Counter()  # of the keyframes that the schedule sent
         self.replies: Counter[Status] = Counter()
         self.delays: deque[float] = deque(maxlen=100)
         self.failure: CloudResult | None = None
@@ -67,6 +69,7 @@ class CloudTally:
         return {
             "requests": str(self.requests),
             "requests of 'ask'": str(self.asked_once),
+            **{f"keyframes by {reason.value}": str(self.reasons[reason]) for reason in Reason},
             **{f"replies {status.name}": str(self.replies[status]) for status in Status},
             "regions dropped": str(self.regions_dropped),
             "bytes up": str(self.bytes_up),

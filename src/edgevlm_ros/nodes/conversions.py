@@ -9,6 +9,7 @@ from edgevlm_msgs.msg import Answer as AnswerMsg
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Focus as FocusMsg
 from edgevlm_msgs.msg import Region as RegionMsg
+from edgevlm_ros.cloud.selection import Heard
 from edgevlm_ros.transfer.types import Answer, CloudContext, Region, Source, Status
 
 
@@ -73,6 +74,14 @@ def to_answer_msg(answer: Answer, header: Header, model: str, frame_age: float) 
         message.context_stamp = to_time(answer.context.stamp)
         message.context_age = (answer.stamp - answer.context.stamp) * 1e-9
     return message
+
+
+def to_heard(message: AnswerMsg) -> Heard:
+    """What the bridge makes of an answer."""
+    age = float(message.context_age) if message.context_used else None
+    return Heard(
+        int(message.question_id), message.text, float(message.confidence), age, bool(message.context_suspended)
+    )
 
 
 def to_focus_msg(answer: Answer, header: Header, strength: float) -> FocusMsg:

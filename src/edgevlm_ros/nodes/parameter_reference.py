@@ -13,12 +13,12 @@ from textwrap import wrap
 from rcl_interfaces.msg import ParameterType
 
 from edgevlm_ros.assets import share_dir
-from edgevlm_ros.nodes import bag_player_node, cloud_bridge_node, edge_parameters, recorder_node
+from edgevlm_ros.nodes import bag_player_node, bridge_parameters, edge_parameters, recorder_node
 from edgevlm_ros.nodes.parameters import Parameter, Value
 
 CONFIGURED: Mapping[str, Sequence[Parameter]] = {
     "edge_node": edge_parameters.PARAMETERS,
-    "cloud_bridge_node": cloud_bridge_node.PARAMETERS,
+    "cloud_bridge_node": bridge_parameters.PARAMETERS,
 }
 """Tables of the nodes of a robot, which config/edgevlm.yaml is for."""
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from edgevlm_ros.evaluation.policies.registry import ABLATIONS, POLICIES, chosen
+from edgevlm_ros.evaluation.policies.registry import ABLATIONS, KEYFRAMES, POLICIES, chosen
 from support.small_scene import accuracy, played, run_of, small_scene
 
 
 def test_names_choose_policies_in_the_order_of_tables() -> None:
     assert [policy.name for policy in chosen(["edgevlm", "edge_only"])] == ["edge_only", "edgevlm"]
     assert tuple(policy.name for policy in chosen(["ablations"])) == ABLATIONS
-    assert len(chosen(["all"])) == len(POLICIES) == 14
+    assert tuple(policy.name for policy in chosen(["keyframes"])) == KEYFRAMES
+    assert len(chosen(["all"])) == len(POLICIES) == 23
     with pytest.raises(ValueError, match="unknown policy 'edgy': take some of edge_only"):
         chosen(["edgy"])
 

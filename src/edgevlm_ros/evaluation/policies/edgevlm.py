@@ -7,6 +7,7 @@ helped as much, it would not be the content that helps.
 
 from __future__ import annotations
 
+import heapq
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgevlm_ros.cloud.selection import Heard
 from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.outcomes import Said
@@ -48,8 +50,11 @@ def random_regions(scene: Scene, link: Latency, knobs: Knobs) -> Played:
 
 
 def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = None) -> Played:
-    """Plays a scene through the pipeline. knobs: fields of Replacement and of Focus that differ from the robot's."""
-    calls = scene.keyframes(link)
+    """Plays a scene through the pipeline, while the bridge hears its answers.
+
+    knobs: fields of Replacement, of Focus and of the bridge's Rule ("keyframes") that differ from the robot's.
+    """
+    sending = scene.sending(scene.images(link), rule=replace(scene.bridge.keyframes, **knobs.get("keyframes", {})))
     robot = scene.robot
     pipeline = Pipeline(
         scene.small,
@@ -58,11 +63,11 @@ def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = N
         replace(robot.focus, **knobs.get("focus", {})),
         clock=lambda: 0.0,
     )
-    # a context that comes is known to the frames that begin when it has been taken in; a failed one at once
-    coming = sorted(calls, key=lambda call: (known_from(scene, call), call.stamp))
     camera, free = Camera(scene.stream.stamps), scene.begin
     outcomes: Counter[str] = Counter()
     said: list[Said] = []
+    # what comes back is known to the frames that begin when it has been taken in; what fails at once
+    coming: list[tuple[int, int, Call]] = []
     while (taken := camera.take(free)) is not None:
         question = scene.question(taken.start)
         free = taken.start
@@ -71,21 +76,32 @@ def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = N
         pipeline.set_question(question)
         for stamp in taken.missed:
             pipeline.notice(scene.frame(stamp))
-        while coming and known_from(scene, coming[0]) <= taken.start:
-            call = coming.pop(0)
+        for call in sending.until(taken.start):
+            heapq.heappush(coming, (known_from(scene, call), call.stamp, call))
+        while coming and coming[0][0] <= taken.start:
+            call = heapq.heappop(coming)[-1]
             context = context_of(scene, call)
             outcomes[pipeline.on_context(told(scene, call, context) if told else context).value] += 1
         answer = pipeline.on_frame(scene.frame(taken.stamp))
         free = taken.start + scene.cost(kind_of(answer), taken.stamp)
+        sending.hear(free, heard_of(answer))
         outcomes["answers with context"] += answer.context is not None
         outcomes["answers with focus"] += answer.focus is not None
         outcomes["answers while suspended"] += answer.suspended
         said.append(Said(free, answer.question, answer.text, taken.stamp))
-    return Played(said, calls, outcomes)
+    sending.until(scene.stream.stamps[-1])
+    outcomes.update({f"keyframes: {reason.value}": count for reason, count in sending.reasons.items()})
+    return Played(said, sending.calls, outcomes)
 
 
 def known_from(scene: Scene, call: Call) -> int:
     return call.over + (scene.cost(timings.TAKE_IN, call.stamp) if call.arrival is not None else 0)
+
+
+def heard_of(answer: Answer) -> Heard:
+    """What the bridge hears of an answer."""
+    age = None if answer.context is None else (answer.stamp - answer.context.stamp) * 1e-9
+    return Heard(answer.question.id, answer.text, answer.confidence, age, answer.suspended)
 
 
 def kind_of(answer: Answer) -> str:
