@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated robots that share one server, and how long each waits for its replies.
 
-A robot here is what a server sees of one: the bridge's own client and the bridge's own schedule, behind a camera that
-plays a bag. How many of them a server bears is measured, before a fleet finds it out.
+A robot here is what a server sees of one: the bridge's own client and its own selection of keyframes, by their period,
+behind a camera that plays a bag. How many of them a server bears is measured, before a fleet finds it out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgevlm_ros.transfer.types import Status
 Connect = Callable[[], CloudClient]
 """Makes one robot's way to the server."""
 
-_QUESTION_ID = 1  # one that stands, so that the schedule is its period alone
+_QUESTION_ID = 1  # one that stands: a new one would be a reason of its own
 _FAILURES = 3  # in a row
 _SPREAD = 7919  # frames between the beginnings of two robots: a prime, so that no two see the same
 

@@ -16,7 +16,7 @@ from typing import Any
 _OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """
 Without --url it is the bundled server on this machine, started for the run. Each robot has a client of its own, as the
-bridge has, and sends frames of the bag by the bridge's schedule; what a frame costs on the robot's side is left out.
+bridge has, and sends frames of the bag by the bridge's period; what a frame costs on the robot's side is left out.
 First one request after the other (how long one takes alone), then always --busy of them at once (what the server can do
 at most), then each fleet for --seconds. Ask your own server for no longer than you may: every request is a real one.
 
