@@ -149,6 +149,12 @@ def test_robots_know_by_the_name_they_ask_for_how_its_model_counts_boxes() -> No
     assert known_format(asked) == known_format(source) == "pixels_qwen2_5"
 
 
+def test_the_manifests_are_of_the_published_schemas() -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    for one in objects():
+        kubernetes.validate(one, kubernetes.latest_version(), strict=True)
+
+
 def test_the_ray_application_is_one_of_rays_own_schema() -> None:
     schema = pytest.importorskip("ray.serve.schema", reason="an extra: pip install 'ray[serve]'", exc_type=ImportError)
     application = schema.ServeDeploySchema.model_validate(RAY).applications[0]
