@@ -216,7 +216,8 @@ def test_a_picture_with_nothing_in_it_is_no_bomb(progressive: int) -> None:
 @pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
-    with pytest.raises(ImageError):
+    said = "truncated" if data in (JPEG, PNG) and kept > 0.01 else ""  # by us, whatever the decoder makes of it
+    with pytest.raises(ImageError, match=said):
         to_rgb(compressed(data[: int(len(data) * kept)]))
 
 
@@ -246,6 +247,7 @@ def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
         (compressed(JPEG[:200].replace(b"\x00\x30\x00\x40", b"\x1f\x40\x1f\x40", 1) + JPEG[200:]), "8000x8000 and has"),
         (compressed(JPEG[:-2] + b"\xff\xda" * 220_000 + JPEG[-2:]), r"64x48 pixels 220001 times"),
         (compressed(PNG[:33] + b"\xff\xff\xff\xf0" + PNG[37:]), "PNG is truncated or damaged"),
+        (compressed(PNG[:-12] + b"\xff\xff\xff\xf0" + PNG[-8:]), "PNG is truncated or damaged"),
         (compressed(PNG[:16] + b"\x00\x00\xff\xff\x00\x00\xff\xff" + PNG[24:]), "65535x65535"),
     ],
 )

@@ -84,6 +84,11 @@ def test_ranges_that_say_the_same_are_joined(tmp_path: Path) -> None:
     assert problems == ("annotation that overlaps another of the same answer, joined: 2 times (line 3, line 2)",)
 
 
+def test_a_range_that_begins_later_by_joining_takes_its_place_in_time(tmp_path: Path) -> None:
+    found, _ = read(tmp_path, line(0, 4), line(3, 8), line(3, 8, "two", question="How many people?"))
+    assert [(one.since, one.line) for one in found] == [(0.0, 1), (3.0, 3), (4.0, 2)]
+
+
 def test_two_questions_may_be_answered_at_one_time(tmp_path: Path) -> None:
     found, problems = read(tmp_path, line(0, 4), line(0, 4, "two", question="How many people?"))
     assert len(found) == 2

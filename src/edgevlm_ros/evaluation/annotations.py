@@ -58,8 +58,12 @@ def read_annotations(path: Path, seconds: float, problems: Problems) -> tuple[An
         found.append(annotation)
     if not found:
         raise AnnotationsError(f"{path}: not one annotation lies in the bag, which is {seconds:.1f} s long; {_EXAMPLE}")
-    found.sort(key=lambda annotation: (annotation.since, annotation.line))
-    return tuple(_without_overlaps(path, found, problems))
+    found.sort(key=_in_time)
+    return tuple(sorted(_without_overlaps(path, found, problems), key=_in_time))
+
+
+def _in_time(annotation: Annotation) -> tuple[float, int]:
+    return annotation.since, annotation.line
 
 
 def _without_overlaps(path: Path, ordered: list[Annotation], problems: Problems) -> Iterator[Annotation]:
