@@ -97,5 +97,5 @@ def bounded(result: CloudResult) -> None:
     else:
         assert not result.text
         assert not result.regions
-    said = (result.error, result.text, result.model, *(region.label for region in result.regions))
+    said = (result.error, result.text, result.model, result.note, *(region.label for region in result.regions))
     assert not any(KEY in words for words in said), "a key goes no further than the client"
