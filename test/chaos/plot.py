@@ -52,7 +52,7 @@ def draw_chaos(
                 _shade(axes, shown)
             _pace(rate, answers, shown, ended, top)
             _requests(ends, requests, shown, ended, (begin, end))
-        grid[-1].set_xlabel("seconds; shaded: the fault; grey line: until the cloud answers again")
+        grid[-1].set_xlabel("seconds; shaded: the fault; dark bar: until the cloud answers again")
         places = [place for place in _PLACES if any(window.entry.place == place for window in windows)]
         patches = [matplotlib.patches.Patch(color=_PLACES[place], label=place) for place in places]
         figure.legend(handles=patches, loc="outside upper center", ncols=len(patches))

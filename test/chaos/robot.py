@@ -206,7 +206,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 
 
 def unrecorded(requests: Sequence[Request], folder: Path) -> int:
-    """How many contexts that were heard are not in the record, from the first one on that is."""
+    """How many contexts that were heard are not in the record, between the first and the last that are."""
     recorded: set[tuple[int, int]] = set()
     for bag in sorted(path.parent for path in folder.rglob("metadata.yaml")):
         with BagReader(bag) as reader:
@@ -217,6 +217,6 @@ def unrecorded(requests: Sequence[Request], folder: Path) -> int:
     for life in {one.life for one in requests}:
         keys = [(one.stamp, one.id) for one in requests if one.life == life]
         known = [at for at, key in enumerate(keys) if key in recorded]
-        # the recorder may find a new bridge a moment later than we do
-        heard += sum(key not in recorded for key in keys[known[0] :]) if known else len(keys)
+        # the recorder may find a new bridge a moment later than we do, and is stopped while the last one comes
+        heard += sum(key not in recorded for key in keys[known[0] : known[-1]]) if known else len(keys)
     return heard

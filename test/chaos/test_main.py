@@ -53,11 +53,9 @@ def test_a_handful_of_faults_leaves_no_request_silent_and_no_traceback(tmp_path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     chaos = json.loads((out / "chaos.json").read_text())
-    rows = {row["fault"]: row for row in chaos["rows"]}
-    assert list(rows) == [entry.label for entry in read_schedule(SHORT)]
-    assert all(row["recovery_s"] is not None for row in rows.values())
-    assert set(rows["refused"]["outcomes"]) <= {"ok", "unreachable"}
-    assert rows["status code=503"]["outcomes"]["rejected"] > 0
-    assert chaos["totals"]["requests"] > 5
+    assert [row["fault"] for row in chaos["rows"]] == [entry.label for entry in read_schedule(SHORT)]
+    assert all(row["recovery_s"] is not None for row in chaos["rows"])
+    assert {"ok", "unreachable"} <= {request["status"] for request in chaos["requests"]}
+    assert {request["life"] for request in chaos["requests"]} == {1, 2}
     assert (out / "chaos.md").read_text() in done.stdout
     assert (out / "chaos.png").stat().st_size > 1000
