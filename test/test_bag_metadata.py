@@ -56,6 +56,7 @@ def test_a_bag_that_tells_no_camera_is_told(tmp_path: Path, text: str | None, to
 def test_what_the_nodes_of_the_recording_said_is_not_played_beside_ours() -> None:
     kinds = ("Answer", "CloudContext", "Focus", "Metrics", "Question", "Annotation")
     topics = [("/image", RAW, 9), *((f"/{kind}", f"edgevlm_msgs/msg/{kind}", 1) for kind in kinds)]
+    topics += [("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", 1)]
     assert playable(topics, asked=False) == ["/image", "/Question", "/Annotation"]
     assert playable(topics, asked=True) == ["/image", "/Annotation"]
 

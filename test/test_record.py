@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edgevlm_ros.bag_metadata import topics_of
 from edgevlm_ros.bags import STORAGES, BagError, BagReader, typestore
 from edgevlm_ros.record import Limits, Record, RecordedTopic
 from support import recording_process
@@ -67,6 +68,25 @@ def test_all_that_was_flushed_can_be_read_after_kill_9(tmp_path: Path, storage: 
     assert lines[: told[-1]] == [str(stamp) for stamp in range(told[-1])]
 
 
+@each_storage
+def test_the_last_that_was_said_before_a_silence_is_there_after_kill_9(tmp_path: Path, storage: str) -> None:
+    with subprocess.Popen(command(tmp_path, storage, size=20, most=3), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 3:
+            pass
+        process.kill()
+    assert stamps(tmp_path / "bag") == [0, 1, 2]
+
+
+def test_the_metadata_count_what_there_is_soon_after_the_first_message(record: Record) -> None:
+    bag = record.folder / "bag"
+    assert topics_of(bag) == [(*SAID[:2], 0), (*ASKED[:2], 0)], "there from the start"
+    record.write(*SAID[:2], 1, TEXT)
+    while not topics_of(bag)[0][2]:
+        time.sleep(0.001)
+    assert topics_of(bag)[0] == (*SAID[:2], 1)
+
+
 def test_a_closed_record_is_whole(record: Record) -> None:
     for stamp in range(10):
         record.write(*SAID[:2], stamp, TEXT)
@@ -94,6 +114,7 @@ def test_a_full_disk_ends_the_record_and_leaves_what_was_flushed(tmp_path: Path,
 def test_a_file_that_may_not_grow_is_as_a_full_disk(tmp_path: Path, storage: str) -> None:
     result = outcome(command(tmp_path, storage, file_limit=300_000))
     assert "; what came until" in result["stopped"]
+    assert result["rest"] == 0, "no half record is in the way of other readers"
     assert result["left"] == list(range(len(result["left"])))
     assert len(result["left"]) >= result["written"] >= 50
 

@@ -102,6 +102,15 @@ def test_a_file_that_breaks_off_anywhere_is_read_up_to_its_last_whole_chunk(
         assert len(there) in (whole * PART, (whole + 1) * PART)  # a chunk may be whole although its index is not
 
 
+def test_a_chunk_of_which_a_part_never_reached_the_disk_is_left_out(tmp_path: Path) -> None:
+    sizes = flushed(tmp_path / "bag")
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    with file.open("r+b") as out:
+        out.seek(sizes[-2] + (sizes[-1] - sizes[-2]) // 5)
+        out.write(bytes(sizes[-1] - out.tell()))
+    assert contents(tmp_path / "bag") == [text(number) for number in range(3 * PART)]
+
+
 def test_a_compressed_file_that_breaks_off_is_read_too(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -135,23 +144,27 @@ def test_a_closed_bag_is_not_called_unfinished(tmp_path: Path) -> None:
 
 BEGUN = """
 import os, signal, sys
-from edgevlm_ros.bags import BagWriter
-writer = BagWriter(sys.argv[1], "sqlite3")
-writer.add_topic("/a", "std_msgs/msg/String")
-writer.write_metadata()
-writer.write("/a", "std_msgs/msg/String", 1, bytes(100_000))
-writer.flush()
-for stamp in range(2, 100):  # more than SQLite keeps in memory: a part is in the file when the process dies
-    writer.write("/a", "std_msgs/msg/String", stamp, bytes(100_000))
+import apsw
+writer = apsw.Connection(sys.argv[1])
+writer.execute("BEGIN")
+for stamp in range(2, 900):
+    writer.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, ?, zeroblob(1000))", (stamp,))
+writer.cache_flush()  # as in the middle of a commit: the file has what was not committed, the journal what was before
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_what_sqlite_had_only_begun_is_taken_back(tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", BEGUN, str(tmp_path / "bag")])
+    bag, message = tmp_path / "bag", text(1)
+    writer = BagWriter(bag, "sqlite3")
+    writer.write("/a", STRING, 1, message)
+    writer.write_metadata()
+    writer.flush()
+    writer.abandon()
+    ended = subprocess.run([sys.executable, "-c", BEGUN, str(bag / "bag.db3")])
     assert ended.returncode == -signal.SIGKILL
-    assert (tmp_path / "bag" / "bag.db3-journal").stat().st_size, "it was in the middle of it"
-    with BagReader(tmp_path / "bag") as bag:
-        assert bag.unfinished
-        assert [record.stamp for record in bag.records()] == [1]
-    assert contents(tmp_path / "bag") == [bytes(100_000)], "and again"
+    assert (bag / "bag.db3-journal").stat().st_size, "it was in the middle of it"
+    with BagReader(bag) as reader:
+        assert reader.unfinished
+        assert [record.stamp for record in reader.records()] == [1]
+    assert contents(bag) == [message], "and again"

@@ -37,7 +37,7 @@ class RecordedTopic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """flush_period: seconds. min_free: MB of the disk that stay free. max_size: MB of the record; 0 for any."""
+    """flush_period: seconds. min_free: MB of the disk that stay free. max_size: MB of the bag; 0 for any."""
 
     flush_period: float = 1.0
     min_free: float = 500.0
@@ -48,7 +48,8 @@ class Record:
     """`bag` and text files in a folder.
 
     Raises BagError for a folder that has a record already. stopped: why it ended early, for people; empty as long as it
-    did not. written: messages that a flush brought to the disk. lost: messages that found no place to wait.
+    did not. written: messages that a flush brought to the disk. lost: messages that found no place to wait. size: bytes
+    of the bag at the last flush.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Record:
         self._taken = 0
         self._files: dict[str, TextIO] = {}
         self._bag: BagWriter | None = None
-        self._last_flush = self._last_metadata = time.monotonic()
+        self._last_flush = time.monotonic()
+        self._metadata_due = 0.0
         self._readable = ""
         self._works: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING)
         began: Future[None] = Future()
@@ -169,9 +171,9 @@ class Record:
             self._bag.flush()
             self.written, self._readable = self._taken, time.strftime("%H:%M:%S")
         now = self._last_flush = time.monotonic()
-        if now - self._last_metadata > _METADATA_S:
-            self._last_metadata = now
+        if self.written and now >= self._metadata_due:
             self._bag.write_metadata()
+            self._metadata_due = now + _METADATA_S
         if reason := self._beyond_limits():
             self._finish()
             self._stop(reason)
@@ -179,12 +181,12 @@ class Record:
     def _beyond_limits(self) -> str:
         """Why the record has to end here; empty if it has not."""
         limits = self._limits
-        self.size = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+        self.size = sum(file.stat().st_size for file in self._bag.path.iterdir()) if self._bag else 0
         free = shutil.disk_usage(self.folder).free / _MB
         if free < limits.min_free:
             return f"only {free:.0f} MB of the disk are free, and min_free is {limits.min_free:g} MB"
         if limits.max_size and self.size / _MB >= limits.max_size:
-            return f"it has {self.size / _MB:.0f} MB, and max_size is {limits.max_size:g} MB"
+            return f"the bag has {self.size / _MB:.0f} MB, and max_size is {limits.max_size:g} MB"
         return ""
 
     def _finish(self) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import struct
 from collections import Counter
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2.errors import ReaderError
@@ -54,15 +54,15 @@ class McapFile(McapReader):
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ReaderError("It is no MCAP file, or ends before its first byte.")
         self.data_start = self.data_end = len(_MAGIC)
-        for opcode, at, length in _records(file, len(_MAGIC), size):
-            if opcode == _CHUNK_OP:
-                chunk = _chunk(file, at, length)
+        for record in whole_records(file, len(_MAGIC), size):
+            if record.opcode == _CHUNK_OP:
+                chunk = _chunk(file, record)
                 if chunk is None:
                     break
                 self.chunks.append(chunk)
-            elif opcode == _HEADER:
-                self.data_start = at + _RECORD.size + length
-            self.data_end = at + _RECORD.size + length
+            elif record.opcode == _HEADER:
+                self.data_start = record.end
+            self.data_end = record.end
         self.meta_scan()
         assert self.statistics is not None
         told = self.statistics
@@ -82,39 +82,47 @@ def _is_closed(file: BinaryIO) -> bool:
     return size > 2 * len(_MAGIC) and file.read() == _MAGIC
 
 
-def _records(file: BinaryIO, at: int, size: int) -> list[tuple[int, int, int]]:
-    """(opcode, offset, length of its content) of the whole records from `at`, up to where the data end or break off."""
+class McapRecord(NamedTuple):
+    """at, content, end: offsets of its opcode, of what it holds, and of what comes after it."""
+
+    opcode: int
+    at: int
+    content: int
+    end: int
+
+
+def whole_records(file: BinaryIO, at: int, size: int) -> list[McapRecord]:
+    """The records from the offset `at` on, up to where the data end or break off. size: bytes of the file."""
     found = []
-    while at + _RECORD.size <= size:
+    while (content := at + _RECORD.size) <= size:
         file.seek(at)
         opcode, length = _RECORD.unpack(file.read(_RECORD.size))
-        if opcode in (0, _DATA_END) or at + _RECORD.size + length > size:  # 0: a block that never reached the disk
+        if opcode in (0, _DATA_END) or content + length > size:  # 0: a block that never reached the disk
             break
-        found.append((opcode, at, length))
-        at += _RECORD.size + length
+        found.append(McapRecord(opcode, at, content, content + length))
+        at = content + length
     return found
 
 
-def _chunk(file: BinaryIO, at: int, length: int) -> ChunkInfo | None:
-    """The chunk at this offset; None if it is not whole inside."""
-    file.seek(at + _RECORD.size)
-    content = BytesIO(file.read(length))
+def _chunk(file: BinaryIO, record: McapRecord) -> ChunkInfo | None:
+    """The chunk of this record; None if it is not whole inside."""
+    file.seek(record.content)
+    content = BytesIO(file.read(record.end - record.content))
     try:
         first, last, size, crc = _CHUNK.unpack(content.read(_CHUNK.size))
         compression = content.read(*struct.unpack("<I", content.read(4))).decode()
         (packed,) = struct.unpack("<Q", content.read(8))
         inside = BytesIO(decompress(content.read(packed), compression, size, crc))
-        records = _records(inside, 0, size)
-        if sum(_RECORD.size + length for _, _, length in records) != size:
+        records = whole_records(inside, 0, size)
+        if (records[-1].end if records else 0) != size:
             return None
         counts = Counter(
-            struct.unpack_from("<H", inside.getbuffer(), start + _RECORD.size)[0]
-            for opcode, start, _ in records
-            if opcode == _MESSAGE
+            struct.unpack_from("<H", inside.getbuffer(), one.content)[0] for one in records if one.opcode == _MESSAGE
         )
     except Exception:  # whatever a decompressor makes of what is not its own
         return None
-    return ChunkInfo(first, last, at, _RECORD.size + length, {}, 0, compression, packed, size, dict(counts))
+    length = record.end - record.at
+    return ChunkInfo(first, last, record.at, length, {}, 0, compression, packed, size, dict(counts))
 
 
 class Sqlite3File(Sqlite3Reader):

@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -82,15 +82,14 @@ def recorder(ros: Any, folder: Path, *remappings: str, **parameters: object) -> 
     return node
 
 
-def heard_health(ros: Any) -> list[DiagnosticStatus]:
-    """What recorders say of themselves from now on."""
+def heard_health(ros: Any, folder: Path) -> list[DiagnosticStatus]:
+    """What the recorder into this folder says of itself from now on."""
     heard: list[DiagnosticStatus] = []
-    ros.node("listener").create_subscription(
-        DiagnosticArray,
-        "/diagnostics",
-        lambda array: heard.extend(status for status in array.status if status.name == "recorder_node"),
-        qos.EVENTS,
-    )
+
+    def hear(array: DiagnosticArray) -> None:
+        heard.extend(status for status in array.status if KeyValue(key="folder", value=str(folder)) in status.values)
+
+    ros.node("listener").create_subscription(DiagnosticArray, "/diagnostics", hear, qos.EVENTS)
     return heard
 
 
@@ -206,7 +205,7 @@ def test_all_but_the_last_moment_before_kill_9_can_be_read(ros: Any, tmp_path: P
 def test_when_the_disk_takes_no_more_it_says_so_and_the_edge_node_goes_on(
     ros: Any, tmp_path: Path, tiny_model: Path
 ) -> None:
-    health = heard_health(ros)
+    health = heard_health(ros, tmp_path)
     node, answers = ros.node(), []
     camera = node.create_publisher(Image, "image", qos.EVENTS)
     node.create_subscription(Answer, "answer", answers.append, qos.EVENTS)
@@ -238,7 +237,7 @@ def test_when_the_disk_takes_no_more_it_says_so_and_the_edge_node_goes_on(
 
 def test_a_folder_that_cannot_be_written_is_told_and_ends_nothing(ros: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    health = heard_health(ros)
+    health = heard_health(ros, tmp_path / "file" / "run")
     node = recorder(ros, tmp_path / "file" / "run")
     assert ros.spin_until(lambda: health)
     assert health[0].level == DiagnosticStatus.ERROR
@@ -264,7 +263,7 @@ def test_several_cameras_are_one_bag_and_lines_for_each(ros: Any, tmp_path: Path
 
 
 def test_images_are_kept_if_asked_for_from_beside_the_remapped_topic(ros: Any, tmp_path: Path) -> None:
-    health = heard_health(ros)
+    health = heard_health(ros, tmp_path)
     recorder(ros, tmp_path, "image:=/cam/image_raw", images=True)
     assert ros.spin_until(lambda: health)
     assert health[0].level == DiagnosticStatus.WARN

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgevlm_ros.bags import BagReader, typestore
 from edgevlm_ros.record import Limits, Record, RecordedTopic
+from edgevlm_ros.unfinished_bag import whole_records
 
 TOPIC = RecordedTopic("/said", "std_msgs/msg/String", False)
 
@@ -29,7 +30,7 @@ def main() -> None:
     data = bytes(typestore().serialize_cdr(text, TOPIC.type))
     stamp = flushed = 0
     while not record.stopped:
-        if stamp - record.written < 100:
+        if stamp - record.written < 100 and stamp < told.get("most", sys.maxsize):
             record.write(TOPIC.name, TOPIC.type, stamp, data)
             record.write_text("said.txt", f"{stamp}\n")
             stamp += 1
@@ -40,11 +41,15 @@ def main() -> None:
             print(flushed, flush=True)
     record.close()
     left: list[int] = []
-    unfinished = None
+    unfinished, rest = None, 0
     if (folder / "bag").exists():
         with BagReader(folder / "bag") as bag:
             left, unfinished = [message.stamp for message in bag.records()], bag.unfinished
-    print(json.dumps({"stopped": record.stopped, "written": record.written, "left": left, "unfinished": unfinished}))
+    for file in (folder / "bag").glob("*.mcap"):
+        with file.open("rb") as mcap:
+            rest = file.stat().st_size - whole_records(mcap, 8, file.stat().st_size)[-1].end
+    result = {"stopped": record.stopped, "written": record.written, "left": left}
+    print(json.dumps({**result, "unfinished": unfinished, "rest": rest}))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ PARAMETERS = (
     Parameter("overlay", False, "Whether to make a video of 'focus/overlay'."),
     Parameter("flush_period", 1.0, "Seconds after which what was said is on the disk.", 0.05, 60.0),
     Parameter("min_free", 500.0, "MB of the disk that stay free: the recording stops before.", 0.0, 1e9),
-    Parameter("max_size", 0.0, "MB of the folder at which the recording stops; 0 for any.", 0.0, 1e9),
+    Parameter("max_size", 0.0, "MB of the bag at which the recording stops; 0 for any.", 0.0, 1e9),
 )
 TOPICS: dict[str, tuple[type[Any], Any]] = {
     "question": (QuestionMsg, qos.LATCHED),
