@@ -33,7 +33,7 @@ ARGUMENTS: dict = {
     "image_transport": ("", "Which of the camera's topics to take.", ["", "raw", "compressed"]),
     "question": ("", "What is asked of every frame."),
     "edge_model": ("", f"The model on the robot: one of {MODELS}; a folder in Hugging Face layout; or a hub id."),
-    "edge_quantization": ("", "Weights of its language model, by bitsandbytes.", ["", "none", "nf4", "int8"]),
+    "edge_quantization": ("", "Weights of its language model, by bitsandbytes.", ["", "auto", "none", "nf4", "int8"]),
     "focus_mode": ("", "none, or some of attention, prune, crop, overlay, text, joined by +."),
     "use_cloud": ("true", "Start the cloud bridge; without it the edge model is alone.", TRUTH),
     "cloud_url": ("", f"An OpenAI-compatible server's URL, or one of {', '.join(settings_files('clouds'))}."),
