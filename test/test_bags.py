@@ -13,6 +13,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from edgevlm_ros.bags import STORAGES, BagError, BagReader, BagWriter, typestore
+from fuzz.mcap import mcap
 
 TYPES = typestore().types
 IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -120,6 +121,20 @@ def test_type_that_only_the_bag_defines_can_be_read(tmp_path: Path) -> None:
     with BagReader(tmp_path / "bag") as reader:
         (record,) = reader.records()
         assert reader.deserialize(record).charge == 0.5
+
+
+@pytest.mark.parametrize("of", ["string[100000]", "builtin_interfaces/Time[100000]"])
+def test_a_type_of_a_hundred_thousand_fields_is_refused_unread(tmp_path: Path, of: str) -> None:
+    (tmp_path / "bag.mcap").write_bytes(mcap("riddle_msgs/msg/Riddle", f"{of} x\n".encode(), b"\0\1\0\0"))
+    with pytest.raises(BagError, match="more than 10000 fields"), BagReader(tmp_path / "bag.mcap"):
+        pass
+
+
+def test_a_topic_whose_name_is_no_text_is_refused(bag: Path) -> None:
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("name: /question", "name: 5"))
+    with pytest.raises(BagError, match=str(bag)), BagReader(bag) as reader:
+        list(reader.records())
 
 
 def test_missing_bag_is_named(tmp_path: Path) -> None:

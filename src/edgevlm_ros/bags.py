@@ -12,7 +12,7 @@ import functools
 import os
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from rosbags.interfaces import (
     MessageDefinitionFormat,
+    Nodetype,
     Qos,
     QosDurability,
     QosHistory,
@@ -38,6 +39,9 @@ from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
 from edgevlm_ros.unfinished_bag import AnyReader
 
 STORAGES = ("mcap", "sqlite3")
+_MOST_FIELDS = 10_000
+"""Of a type that a bag brings along: rosbags writes code for each text or message of a fixed array, so 35 bytes of
+definition could take all memory."""
 
 
 class BagError(Exception):
@@ -104,6 +108,8 @@ class BagReader:
         try:
             self._reader = AnyReader(self.path)
             self._reader.open()
+            if not all(isinstance(c.topic, str) and isinstance(c.msgtype, str) for c in self._reader.connections):
+                raise BagError("a topic's name or type is no text")
             self._register_own_types()
         except Exception as error:  # a damaged file can make the reader raise anything
             self._reader = None
@@ -133,6 +139,7 @@ class BagReader:
             self._store = _new_typestore()
             for name, definition in definitions.items():
                 types = get_types_from_msg(definition, name)
+                _check_size({**self._store.fielddefs, **types}, name)
                 self._store.register({name: t for name, t in types.items() if name not in self._store.fielddefs})
 
     def __exit__(
@@ -354,6 +361,24 @@ def _qos(latched: bool) -> Qos:
         liveliness_lease_duration=never,
         avoid_ros_namespace_conventions=False,
     )
+
+
+def _check_size(types: Mapping[str, Any], name: str, deeper: int = 32) -> int:
+    """The number of fields of a type, with those within its fields; raises BagError if they are too many."""
+    if not deeper:
+        raise BagError(f"the type {name} is nested too deeply")
+    count = 1
+    for _, (kind, of) in types[name][1] if name in types else ():
+        times = of[1] if kind is Nodetype.ARRAY else 1
+        if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            kind, of = of[0]
+        if kind is Nodetype.NAME:
+            count += times * _check_size(types, of, deeper - 1)
+        else:
+            count += times if of[0] == "string" else 1
+        if count > _MOST_FIELDS:
+            raise BagError(f"the type {name} has more than {_MOST_FIELDS} fields")
+    return count
 
 
 def _reason(error: Exception) -> str:
