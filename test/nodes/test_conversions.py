@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,12 @@ from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Region as RegionMsg
+from edgevlm_ros.cloud.selection import Heard
 from edgevlm_ros.nodes.conversions import (
     to_answer_msg,
     to_context,
     to_focus_msg,
+    to_heard,
     to_nanoseconds,
     to_region,
     to_region_msg,
@@ -36,6 +40,22 @@ def test_stamps_survive(stamp: int) -> None:
 def test_regions_survive_in_whole_pixels() -> None:
     region = Region("cart", 0.5, 10, 20, 110, 220)
     assert to_region(to_region_msg(region)) == region
+
+
+def test_the_bridge_hears_of_an_answer_what_it_chooses_keyframes_by() -> None:
+    told = Turn(4 * SECOND, QUESTION, "left", Source.CLOUD)
+    answer = Answer(
+        stamp=7 * SECOND,
+        question=QUESTION,
+        text="right",
+        confidence=0.5,
+        inference_time=0.1,
+        first_token_time=0.0,
+        context=told,
+    )
+    assert to_heard(to_answer_msg(answer, Header(), "m", 0.0)) == Heard(QUESTION.id, "right", 0.5, 3.0)
+    untold = replace(answer, context=None, suspended=True)
+    assert to_heard(to_answer_msg(untold, Header(), "m", 0.0)) == Heard(QUESTION.id, "right", 0.5, None, suspended=True)
 
 
 def test_a_context_message_is_read_whole() -> None:
