@@ -28,8 +28,8 @@ _OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored in")
 _EPILOG = f"""
 The edge node, the cloud bridge, the recorder, a camera and the bundled large model's server run as processes of their
-own, as on a robot, in a ROS domain that nobody else sees; between bridge and server stands a proxy that breaks. They go
-through the same round again and again, in {len(PHASES)} phases: {", ".join(name for name, _ in PHASES)}.
+own, as on a robot, in a ROS domain that nobody else sees; between bridge and server stand the faults of `make chaos`.
+They go through the same round again and again, in {len(PHASES)} phases: {", ".join(name for name, _ in PHASES)}.
 In it happen: {", ".join(VALUES)}; see test/soak/schedule.py.
 
 Every second each process is looked at: memory, threads, file descriptors, CPU. Of each round after the warm-up (the

@@ -42,7 +42,10 @@ _PLAN: dict[str, tuple[tuple[float, float, str], ...]] = {
 
 # What the events of a kind do, one after the other, over and over.
 VALUES: dict[str, tuple[str, ...]] = {
-    "fault": ("refused", "hangs", "busy", "garbage", "cut", "unauthorized", "drips", "wrong shape"),
+    "fault": (
+        *("refused", "silent", "status", "not_json", "cut_stream", "reset"),
+        *("dripping_body", "wrong_shape", "partition", "truncated_json", "late", "throttled"),
+    ),
     "question": (
         "What does the cart carry, and where is it?",
         "Where is the person?",

@@ -31,8 +31,7 @@ def test_rounds_have_the_same_kinds_at_the_same_places() -> None:
 
 def test_what_is_done_goes_on_from_round_to_round() -> None:
     faults = [step.value for step in schedule(800.0, 100.0) if step.kind == "fault" and step.begins]
-    assert faults[: len(VALUES["fault"])] == list(VALUES["fault"])
-    assert len(faults) == 16
+    assert faults == [*VALUES["fault"], *VALUES["fault"]][:16]
 
 
 def test_one_round_has_an_event_of_every_kind() -> None:
