@@ -47,11 +47,16 @@ class Window:
 
 
 def pace(windows: Sequence[Window], answers: Sequence[float], ended: float) -> list[float | None]:
-    """Of each window, its rate of answers over that of the quiet around it; None where that says nothing."""
+    """Of each window, its rate of answers over that of the quiet around it; None where that says nothing.
+
+    Quiet that follows a fault of the camera or of the edge itself is none yet: a camera that was restarted is away.
+    """
     edges = [0.0, *(at for window in windows for at in (window.begin, window.end)), ended]
     found: list[float | None] = []
     for number, window in enumerate(windows):
-        quiets = [(edges[2 * number], window.begin), (window.end, edges[2 * number + 3])]
+        quiets = [(window.end, edges[2 * number + 3])]
+        if not number or windows[number - 1].entry.kind.paced:
+            quiets.append((edges[2 * number], window.begin))
         seconds = sum(end - begin for begin, end in quiets)
         heard = sum(_count(answers, begin, end) for begin, end in quiets)
         lasted = window.end - window.begin

@@ -41,8 +41,8 @@ def draw_chaos(
     spans = list(zip(cuts, [*cuts[1:], ended], strict=True))
     width = max(end - begin for begin, end in spans)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(14.0, 0.6 + 4.0 * len(spans)), layout="constrained")
-        grid = figure.subplots(2 * len(spans), 1, squeeze=False, height_ratios=[1.9, 1.2] * len(spans))[:, 0]
+        figure = Figure(figsize=(14.0, 0.6 + 4.4 * len(spans)), layout="constrained")
+        grid = figure.subplots(2 * len(spans), 1, squeeze=False, height_ratios=[2.4, 1.2] * len(spans))[:, 0]
         top = 1.15 * float(np.max(_rate(answers, ended)[1], initial=1.0))
         for number, (begin, end) in enumerate(spans):
             rate, ends = grid[2 * number], grid[2 * number + 1]
@@ -72,7 +72,7 @@ def _shade(axes: Any, windows: Sequence[Window]) -> None:
 def _pace(axes: Any, answers: Sequence[float], windows: Sequence[Window], ended: float, top: float) -> None:
     edges, rate = _rate(answers, ended)
     axes.stairs(rate, edges, color=INK, lw=1.0)
-    axes.set_ylim(0, 1.9 * top)
+    axes.set_ylim(0, 2.5 * top)
     axes.set_yticks(range(0, int(top) + 1, max(1, round(top / 4))))
     axes.grid(axis="y", color=FAINT, lw=0.4)
     axes.set_ylabel("edge answers/s", loc="bottom")

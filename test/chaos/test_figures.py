@@ -43,6 +43,12 @@ def test_the_pace_is_that_of_the_fault_over_that_of_the_quiet_around_it() -> Non
     assert pace(WINDOWS, ANSWERS, 70.0) == [pytest.approx(0.75), None, pytest.approx(1.0)]
 
 
+def test_the_aftermath_of_a_camera_fault_is_no_quiet() -> None:
+    windows = [window("damaged_frames", 10, 10), window("refused", 20, 30)]
+    answers = [at / 10 for at in range(400) if not 100 <= at < 150]
+    assert pace(windows, answers, 40.0) == [None, pytest.approx(1.0)]
+
+
 def test_the_way_back_ends_with_the_first_answer() -> None:
     assert recovery(WINDOWS[0], REQUESTS, 70.0) == pytest.approx(4.0)
     assert recovery(WINDOWS[2], REQUESTS, 68.0) is None
