@@ -43,7 +43,9 @@ class Tally:
         self._written = time.monotonic()
         seconds = self._written - self._began
         figures = {"executions": self._count, "seconds": round(seconds, 1), "slowest_s": round(self._slowest, 4)}
-        self._figures.write_text(json.dumps(figures))
+        new = self._figures.with_suffix(".new")
+        new.write_text(json.dumps(figures))
+        new.replace(self._figures)  # at once: the process may end at any moment
 
 
 def main() -> None:
