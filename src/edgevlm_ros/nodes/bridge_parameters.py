@@ -92,7 +92,7 @@ PARAMETERS = (
         "whole.",
     ),
     Parameter("privacy.hold", 30.0, "Seconds for which such a thing stays hidden where it was.", 0.0, 3600.0),
-    Parameter("box_format", "relative_1000", "How the model counts a box's edges.", choices=BOX_FORMATS),
+    Parameter("box_format", "auto", "How the model counts a box's edges; auto goes by its name.", choices=BOX_FORMATS),
     Parameter(
         "structured_output",
         "auto",
