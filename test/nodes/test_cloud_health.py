@@ -49,7 +49,7 @@ def test_an_answer_is_told_with_its_age_and_ends_what_failed() -> None:
 def test_what_was_not_sent_does_not_hide_why_the_cloud_fails() -> None:
     tally = CloudTally()
     tally.count(exchange(Status.DROPPED, "not sent: emulated outage"), now=1.0)
-    assert "nothing comes from the cloud, 1 failed in a row: not sent: emulated outage" in said(tally)[1]
+    assert "a keyframe got no reply, 1 failed in a row: not sent: emulated outage" in said(tally)[1]
     tally.count(exchange(Status.UNREACHABLE, "no connection"), now=2.0)
     tally.count(exchange(Status.DROPPED, "not sent: a probe is on its way"), now=3.0)
     assert said(tally)[1].startswith("the cloud is not reachable, 3 failed in a row: no connection")

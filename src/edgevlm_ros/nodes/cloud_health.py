@@ -23,7 +23,7 @@ _STATES = {
     Status.TIMEOUT: "the cloud is too slow",
     Status.REJECTED: "the cloud refuses",
     Status.UNPARSABLE: "the cloud says what is not understood",
-    Status.DROPPED: "nothing comes from the cloud",
+    Status.DROPPED: "a keyframe got no reply",
 }
 
 
