@@ -12,6 +12,7 @@ import yaml
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from edgevlm_ros.assets import model_path, settings_files, share_dir
+from edgevlm_ros.edge.published import PUBLISHED
 from edgevlm_ros.nodes.cloud_bridge_node import CloudBridgeNode
 from edgevlm_ros.nodes.edge_node import EdgeNode
 from edgevlm_ros.nodes.parameter_reference import CONFIGURED
@@ -65,6 +66,15 @@ def test_a_small_file_says_what_it_says_of_one_node(file: Path) -> None:
 def test_a_file_of_a_model_names_one_that_can_be_loaded_or_a_server(file: Path) -> None:
     values = sections(file)["edge_node"]
     assert "server_url" in values or model_path(values["model"]) == values["model"]
+
+
+@pytest.mark.parametrize("file", settings_files("models").values(), ids=name_of)
+def test_a_file_of_a_hubs_model_says_which_revision_and_has_a_size_that_is_known(file: Path) -> None:
+    values = sections(file)["edge_node"]
+    if "server_url" not in values:
+        assert values["revision"]
+        assert values["quantization"] == "auto"
+        assert values["model"] in PUBLISHED
 
 
 @pytest.mark.parametrize("file", [ALL, *SMALL], ids=name_of)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm`, the one command: doctor, demo, evaluate, bench, load, calibrate, bag, serve, fleet, world.
+"""`edgevlm`, the one command: doctor, models, quantize, demo, evaluate, bench, load, calibrate, bag, serve, fleet, world.
 
 A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
 `run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "doctor": ("edgevlm_ros.doctor.cli", "check installation, GPU, model, camera and cloud, and say what to fix"),
+    "models": ("edgevlm_ros.models_cli", "list the models that can be taken by name, and what fits this machine"),
+    "quantize": ("edgevlm_ros.quantize_cli", "save a model in four or eight bits, so that a robot does not do it"),
     "demo": ("edgevlm_ros.demo", "play a bag, a video or a folder of images through the whole graph"),
     "evaluate": (
         "edgevlm_ros.evaluation.evaluate_cli",

@@ -8,6 +8,9 @@ import os
 import platform
 from pathlib import Path
 
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+"""There on a Jetson, and nowhere else."""
+
 _PACKAGES = ("edgevlm_ros", "torch", "transformers", "rclpy", "rosbags", "numpy")
 
 
@@ -45,6 +48,15 @@ def available_memory() -> int:
         return min(available, limit - used)
     except (OSError, ValueError):  # none, or "max"
         return available
+
+
+def total_memory() -> int:
+    """Bytes that this machine, or the container that this process is in, has at all."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # none, or "max"
+        return total
 
 
 def _processor() -> str:

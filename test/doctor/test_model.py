@@ -15,6 +15,7 @@ from edgevlm_ros.doctor import model
 from edgevlm_ros.doctor.finding import Finding
 from edgevlm_ros.doctor.hardware import GIB, Gpu
 from edgevlm_ros.doctor.weights import Weights
+from edgevlm_ros.edge.model_shape import shape_of_model
 
 
 def folder_of(path: Path, model_type: str = "qwen2_5_vl") -> Path:
@@ -94,6 +95,16 @@ def test_weights_fit_or_not_by_device_and_quantization(
 ) -> None:
     orin = Gpu("2.8", "12.6", True, "Orin", free=8 * GIB, total=16 * GIB)
     assert model.fits(int(billions * 1e9), device, quantization, orin, 15 * GIB).level == level
+
+
+def test_a_model_that_can_be_counted_is_held_against_the_memory_as_the_node_will(tmp_path: Path) -> None:
+    shape = shape_of_model("HuggingFaceTB/SmolVLM-256M-Instruct")
+    found = [model.fits(0, "cpu", "none", None, int(free * GIB), shape) for free in (1.0, 2.0)]
+    assert [finding.level for finding in found] == ["fail", "ok"]
+    assert "needed in all" in found[0].found
+    assert model.fits(0, "cpu", "auto", None, int(1.4 * GIB), shape).level == "ok"
+    (tmp_path / "config.json").write_text('{"quantization_config": {"load_in_4bit": true}}')
+    assert (model.saved_as(tmp_path), model.saved_as(tmp_path / "nowhere")) == ("nf4", "")
 
 
 def test_a_gpu_that_is_asked_for_and_is_not_there_is_told() -> None:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from edgevlm_ros.doctor.finding import Finding, fail, ok, warn
 from edgevlm_ros.doctor.trial import Trial, attempt
-from edgevlm_ros.machine import available_memory
+from edgevlm_ros.machine import TEGRA_RELEASE, available_memory
 
 GIB = 2**30
-TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 _LITTLE_MEMORY, _LITTLE_DISK = 3 * GIB, 10 * GIB
 _GPU = """
 import torch

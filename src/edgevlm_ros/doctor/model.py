@@ -13,15 +13,24 @@ from edgevlm_ros.doctor.finding import Finding, fail, ok, warn
 from edgevlm_ros.doctor.hardware import GIB, Gpu, hub_cache
 from edgevlm_ros.doctor.trial import attempt
 from edgevlm_ros.doctor.weights import Weights, WeightsError, read_weights
-from edgevlm_ros.machine import available_memory
+from edgevlm_ros.edge.memory_need import Place, Shape, best_quantization, memory_need
+from edgevlm_ros.machine import TEGRA_RELEASE, available_memory
 
-BYTES_EACH = {"none": 2.0, "int8": 1.2, "nf4": 0.75}
-"""Bytes a parameter takes on a GPU. Eyes and head stay bfloat16, so that the quantised ones lie above 1 and 0.5."""
+BYTES_EACH = {"none": 2.0, "int8": 1.2, "nf4": 0.75, "auto": 0.75}
+"""Bytes a parameter takes on a GPU, where its model cannot be counted. Eyes and head stay bfloat16, so that the
+quantised ones lie above 1 and 0.5."""
 _ON_CPU = 2.0  # float32 instead of bfloat16: twice as much
 _WORKING_SHARE = 1.25  # activations and KV cache come on top of the weights
-_FAMILIES = """
+_ASKED = """
+from dataclasses import asdict
 from edgevlm_ros.edge.architectures.registry import ARCHITECTURES
-say(sorted(name for family in ARCHITECTURES for name in family.model_types))
+families = sorted(name for family in ARCHITECTURES for name in family.model_types)
+try:
+    from edgevlm_ros.edge.model_shape import shape_of_model
+    shape = asdict(shape_of_model({folder!r}))
+except Exception:
+    shape = None
+say([families, shape])
 """
 
 
@@ -40,8 +49,9 @@ def check(name: str, device: str, quantization: str, gpu: Gpu | None) -> Iterato
             return
         folder = snapshot
     yield ok("model", f"{name}: {folder}")
-    trial = attempt(_FAMILIES)
-    yield family(folder, None if trial.error else trial.value)
+    trial = attempt(_ASKED.format(folder=str(folder)))
+    families, shape = (None, None) if trial.error else trial.value
+    yield family(folder, families)
     yield processor(folder)
     try:
         weights = read_weights(folder)
@@ -50,7 +60,9 @@ def check(name: str, device: str, quantization: str, gpu: Gpu | None) -> Iterato
         return
     yield whole(weights)
     if weights.files:
-        yield fits(weights.elements, device, quantization, gpu, available_memory())
+        asked = saved_as(folder) or quantization
+        counted = Shape(**shape) if shape else None
+        yield fits(weights.elements, device, asked, gpu, available_memory(), counted)
 
 
 def downloaded(hub_id: str) -> Path | None:
@@ -111,16 +123,35 @@ def whole(weights: Weights) -> Finding:
     return ok("weights", words)
 
 
-def fits(elements: int, device: str, quantization: str, gpu: Gpu | None, free: int) -> Finding:
-    """free: bytes of main memory that a new process may take; a GPU's are its own."""
+def saved_as(folder: Path) -> str:
+    """How the weights of a folder are quantised, "" if they are not, or not by us."""
+    try:
+        saved = json.loads((folder / "config.json").read_text()).get("quantization_config") or {}
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return "int8" if saved.get("load_in_8bit") else "nf4" if saved.get("load_in_4bit") else ""
+
+
+def fits(
+    elements: int, device: str, quantization: str, gpu: Gpu | None, free: int, shape: Shape | None = None
+) -> Finding:
+    """free: bytes of main memory that a new process may take; a GPU's are its own. shape: of the model, if its code
+    could be asked; else its memory is guessed by its elements."""
     on_gpu = device.startswith("cuda") or (device == "auto" and gpu is not None and gpu.available)
     if on_gpu and not (gpu and gpu.available):
         return fail("fits", f"device {device} was asked for, and torch sees no GPU", "see GPU above; or --device cpu")
-    each = BYTES_EACH[quantization] * (1.0 if on_gpu else _ON_CPU)
     room = gpu.free if on_gpu and gpu else free
     where = "on the GPU" if on_gpu else "in memory"
+    fix = "a smaller model (edgevlm models), a stronger --quantization (int8, nf4), or close what else is running"
+    if shape is not None:
+        place: Place = "cpu" if not on_gpu else "jetson" if TEGRA_RELEASE.is_file() else "gpu"
+        if quantization == "auto":
+            quantization = best_quantization(shape, place, room) or "nf4"
+        need = memory_need(shape, quantization, place).total
+        words = f"{need / GIB:.1f} GiB are needed in all, {room / GIB:.1f} GiB are free {where}"
+        return fail("fits", words, fix) if need > room else ok("fits", words)
+    each = BYTES_EACH[quantization] * (1.0 if on_gpu else _ON_CPU)
     words = f"weights take {elements * each / GIB:.1f} GiB, {room / GIB:.1f} GiB are free {where}"
-    fix = "a smaller model, a stronger --quantization (int8, nf4), or close what else is running"
     if elements * each > room:
         return fail("fits", words, fix)
     if elements * each * _WORKING_SHARE > room:

@@ -1,31 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads an SVLM as it is asked for: family, device, quantisation."""
+"""Loads an SVLM as it is asked for: family, revision, device, quantisation.
+
+What cannot fit into the machine's memory is refused before anything is loaded.
+"""
 
 import ctypes
 import gc
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers import AutoConfig
 
 from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import architecture_of, known
 from edgevlm_ros.edge.engine import EngineError
+from edgevlm_ros.edge.hub import why
+from edgevlm_ros.edge.memory_need import QUANTIZATIONS
+from edgevlm_ros.edge.model_shape import shape_of
+from edgevlm_ros.edge.quantization import saved_quantization, settled
+from edgevlm_ros.edge.room import check_room, chosen_quantization, room_of
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
+from edgevlm_ros.edge.weights import load_weights
 
-QUANTIZATIONS = ("none", "nf4", "int8")
+QUANTIZATION_CHOICES = ("auto", *QUANTIZATIONS)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How to load and run a model.
 
-    model: a folder or a hub id. device: auto, cpu, cuda, cuda:1, ... quantization: see QUANTIZATIONS. threads: CPU
-    threads of torch, 0 for its own choice. system_prompt: told before the history, if not empty. focus_layers: indices
-    of the decoder layers that attention focus steers; empty for all. reuse: see TransformersEngine. image_splitting:
-    whether families that can cut a view into many tiles do, at many times the cost.
+    model: a folder or a hub id. revision: of a hub id, a branch, tag or commit. device: auto, cpu, cuda, cuda:1, ...
+    quantization: see QUANTIZATION_CHOICES; auto for none where the memory suffices, else nf4; weights that are saved
+    quantised stay as they are. threads: CPU threads of torch, 0 for its own choice. system_prompt: told before the
+    history, if not empty. focus_layers: indices of the decoder layers that attention focus steers; empty for all.
+    reuse: see TransformersEngine. image_splitting: whether families that can cut a view into many tiles do, at many
+    times the cost.
     """
 
     model: str
@@ -37,19 +52,21 @@ class EngineSettings:
     focus_layers: tuple[int, ...] = ()
     reuse: bool = True
     image_splitting: bool = False
+    revision: str = "main"
 
 
 def load_engine(settings: EngineSettings) -> TransformersEngine:
     """Raises EngineError if the model cannot be loaded as asked."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = _device(settings.device)
+    device = device_named(settings.device)
     try:
         architecture = _architecture(settings, device)
     except EngineError:
         raise
     except Exception as error:
-        raise EngineError(f"cannot load the edge model {settings.model}: {error}") from error
+        reason = why(error, settings.model, settings.revision)
+        raise EngineError(f"cannot load the edge model {settings.model}: {reason}") from error
     name = Path(settings.model).name or settings.model
     return TransformersEngine(
         architecture, name, settings.system_prompt, settings.max_new_tokens, settings.focus_layers, settings.reuse
@@ -68,27 +85,23 @@ def give_back_memory() -> None:
 
 
 def _architecture(settings: EngineSettings, device: torch.device) -> Architecture:
-    config = AutoConfig.from_pretrained(settings.model)
+    config = AutoConfig.from_pretrained(settings.model, revision=settings.revision)
     family = architecture_of(config.model_type)
     if family is None:
         raise EngineError(
             f"{settings.model} is a {config.model_type!r} model; the edge engine runs {known()}. "
             "Serve it with an OpenAI-compatible server and set server_url instead"
         )
-    model = AutoModelForImageTextToText.from_pretrained(
-        settings.model,
-        dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
-        device_map={"": device},
-        use_safetensors=True,
-        quantization_config=_quantization(settings.quantization, device, family),
-    ).eval()
-    processor = family.load_processor(settings.model)
+    quantization = _fitting(settings, config, device)
+    model = load_weights(settings.model, config, family, device, quantization, settings.revision)
+    processor = family.load_processor(settings.model, settings.revision)
     if hasattr(processor.image_processor, "do_image_splitting"):
         processor.image_processor.do_image_splitting = settings.image_splitting
     return family(model, processor)
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """Raises EngineError for a device that does not exist or is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -100,19 +113,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _quantization(name: str, device: torch.device, family: type[Architecture]) -> BitsAndBytesConfig | None:
-    """Weights of the text decoder; eyes and head stay in full precision."""
-    if name == "none":
-        return None
-    spared = list(family.full_precision)
-    if name == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
-            llm_int8_skip_modules=spared,
-        )
-    if name == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=spared)
-    raise EngineError(f"unknown quantization {name!r}: take one of {', '.join(QUANTIZATIONS)}")
+def _fitting(settings: EngineSettings, config: Any, device: torch.device) -> str:
+    """How the model is quantised, once it is known to fit. Raises EngineError."""
+    if settings.quantization not in QUANTIZATION_CHOICES:
+        names = ", ".join(QUANTIZATION_CHOICES)
+        raise EngineError(f"unknown quantization {settings.quantization!r}: take one of {names}")
+    saved, shape, room = saved_quantization(config), shape_of(config), room_of(device)
+    if settings.quantization != "auto":
+        quantization = settled(settings.quantization, saved)
+    else:
+        quantization = saved if saved != "none" else chosen_quantization(settings.model, shape, room)
+    if warning := check_room(settings.model, shape, quantization, room):
+        _log.warning("%s", warning)
+    return quantization

@@ -7,6 +7,7 @@ the benchmark: the time that a model takes does not depend on its weights. A tok
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import (
     Idefics3Processor,
     LlamaConfig,
     LlavaConfig,
+    LlavaOnevisionConfig,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
@@ -28,11 +30,14 @@ from transformers import (
 from transformers.initialization import no_init_weights
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
+from edgevlm_ros.edge.architectures.llava_onevision import StillLlavaOnevisionProcessor
 from edgevlm_ros.edge.architectures.qwen2_5_vl import StillQwen2_5_VLProcessor
 from edgevlm_ros.edge.architectures.qwen3_vl import StillQwen3VLProcessor
+from edgevlm_ros.edge.published import PUBLISHED
 
 # Weights of the tiny models over the usual start. With the decoder's attention so much stronger, eight histories of one
 # sentence each give eight different answers of four tokens (seed 0, all families); with 3 all over, one to eight.
@@ -73,6 +78,8 @@ _IDEFICS_TEMPLATE = (
     "{% for p in m.content %}{% if p.type == 'image' %}<image>{% else %}{{ p.text }}{% endif %}{% endfor %}{% endif %}"
     "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+_ONEVISION_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
+_ONEVISION_TEMPLATE = _QWEN_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>\n")
 _LLAVA_SPECIAL = ("<s>", "</s>", "<pad>", "<image>")
 _LLAVA_TEMPLATE = (
     "{% for m in messages %}{{ m.role | upper }}: {% if m.content is string %}{{ m.content }}{% else %}"
@@ -102,12 +109,12 @@ def build(size: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple
     return model.eval(), design.processor
 
 
-def save(size: str, folder: Path, ends: bool = True) -> Path:
+def save(size: str, folder: Path, ends: bool = True, dtype: torch.dtype = torch.float32) -> Path:
     """Saves the model of one of SIZES as a folder that the edge node loads, and returns it.
 
     ends: whether it may end an answer; else all its answers have as many tokens as they may have.
     """
-    model, processor = build(size)
+    model, processor = build(size, dtype=dtype)
     if not ends:
         head = model.get_output_embeddings().weight
         with torch.no_grad():
@@ -136,6 +143,8 @@ def _scaled(config: Any, dtype: torch.dtype) -> Any:
             elif parameter.ndim > 1:
                 text = ".self_attn." in name and "vision" not in name
                 parameter.mul_(_TINY_ATTENTION_SCALE if text else _TINY_SCALE)
+                if config.model_type == "llava_onevision" and name.endswith("projector.linear_2.weight"):
+                    parameter.mul_(2.0)  # what is seen is spread over a third more tokens than elsewhere
     return model
 
 
@@ -234,39 +243,32 @@ def _tiny_qwen2_5_vl() -> _Design:
     return _Design(config, StillQwen2_5_VLProcessor(images, tokenizer, chat_template=_QWEN_TEMPLATE), tiny=True)
 
 
-def _qwen2_5_vl_3b() -> _Design:
-    tokenizer = _qwen_tokenizer(vocabulary=151936)
-    config = Qwen2_5_VLConfig(
-        text_config={
-            **_text_ids(tokenizer),
-            "hidden_size": 2048,
-            "intermediate_size": 11008,
-            "num_hidden_layers": 36,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 128000,
-            "rms_norm_eps": 1e-6,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-        },
-        vision_config={
-            "depth": 32,
-            "hidden_size": 1280,
-            "intermediate_size": 3420,
-            "num_heads": 16,
-            "out_hidden_size": 2048,
-            "patch_size": 14,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "window_size": 112,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-        },
-        tie_word_embeddings=True,
+def _published_qwen(hub_id: str, config_class: Any, processor_class: Any) -> _Design:
+    """With the image sizes that the published processors take."""
+    published = PUBLISHED[hub_id]
+    tokenizer = _qwen_tokenizer(vocabulary=published["text_config"]["vocab_size"])
+    patch = published["vision_config"]["patch_size"]
+    config = config_class(
+        text_config={**published["text_config"], **_text_ids(tokenizer)},
+        vision_config=published["vision_config"],
+        tie_word_embeddings=published["tie_word_embeddings"],
         **_qwen_ids(tokenizer),
     )
     images = Qwen2VLImageProcessorPil(
-        patch_size=14, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 3136, "longest_edge": 12845056}
+        patch_size=patch,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": (4 * patch) ** 2, "longest_edge": 16384 * (2 * patch) ** 2},
     )
-    return _Design(config, StillQwen2_5_VLProcessor(images, tokenizer, chat_template=_QWEN_TEMPLATE), tiny=False)
+    return _Design(config, processor_class(images, tokenizer, chat_template=_QWEN_TEMPLATE), tiny=False)
+
+
+def _qwen2_5_vl(size: str) -> _Design:
+    return _published_qwen(f"Qwen/Qwen2.5-VL-{size}-Instruct", Qwen2_5_VLConfig, StillQwen2_5_VLProcessor)
+
+
+def _qwen3_vl(size: str) -> _Design:
+    return _published_qwen(f"Qwen/Qwen3-VL-{size}-Instruct", Qwen3VLConfig, StillQwen3VLProcessor)
 
 
 def _tiny_qwen3_vl() -> _Design:
@@ -344,38 +346,22 @@ def _tiny_idefics3() -> _Design:
     return _idefics(Idefics3Config, images, _TINY_TEXT, _TINY_TILE, scale_factor=2, tiny=True)
 
 
-def _smolvlm_256m(tiles: bool = False) -> _Design:
-    """One tile of 512 x 512 pixels, 64 tokens, as a robot wants it. With tiles the mosaic that it is published with."""
+def _published_idefics(hub_id: str, config_class: Any, tiles: bool = False) -> _Design:
+    """One tile, as a robot wants it. With tiles the mosaic that it is published with."""
+    published = PUBLISHED[hub_id]
+    tile = published["vision_config"]["image_size"]
     images = SmolVLMImageProcessorPil(
-        size={"longest_edge": 2048},
-        max_image_size={"longest_edge": 512},
+        size={"longest_edge": 4 * tile},
+        max_image_size={"longest_edge": tile},
         do_resize=tiles,
         do_image_splitting=tiles,
     )
-    text = {
-        "vocab_size": 49280,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "max_position_embeddings": 8192,
-        "rms_norm_eps": 1e-5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
-    }
-    vision = {
-        "image_size": 512,
-        "patch_size": 16,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-    }
-    return _idefics(SmolVLMConfig, images, text, vision, scale_factor=4, tiny=False)
+    text, vision = published["text_config"], published["vision_config"]
+    return _idefics(config_class, images, text, vision, published["scale_factor"], tiny=False)
 
 
-def _smolvlm_256m_tiles() -> _Design:
-    return _smolvlm_256m(tiles=True)
+def _smolvlm(name: str, tiles: bool = False) -> _Design:
+    return _published_idefics(f"HuggingFaceTB/{name}-Instruct", SmolVLMConfig, tiles)
 
 
 def _smolvlm_68m() -> _Design:
@@ -439,16 +425,61 @@ def _tiny_llava() -> _Design:
     return _Design(config, processor, tiny=True)
 
 
+def _onevision(text: dict[str, Any], eyes: dict[str, Any], tiny: bool) -> _Design:
+    """Eyes of SigLIP, and a decoder as Qwen2."""
+    tokenizer = _tokenizer(
+        _ONEVISION_SPECIAL, "<|im_end|>", "<|endoftext|>", _ONEVISION_TEMPLATE, vocabulary=text.get("vocab_size", 0)
+    )
+    side, patch = eyes["image_size"], eyes["patch_size"]
+    pinpoints = [[rows * side, cols * side] for rows in range(1, 7) for cols in range(1, 7)]
+    config = LlavaOnevisionConfig(
+        text_config={"model_type": "qwen2", **text, **_text_ids(tokenizer)},
+        vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **eyes},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=pinpoints,
+        tie_word_embeddings=text.get("tie_word_embeddings", False),
+    )
+    images = LlavaOnevisionImageProcessorPil(
+        size={"height": side, "width": side}, image_grid_pinpoints=pinpoints, do_pad=True
+    )
+    processor = StillLlavaOnevisionProcessor(
+        images,
+        tokenizer,
+        chat_template=_ONEVISION_TEMPLATE,
+        num_image_tokens=(side // patch) ** 2,
+        vision_feature_select_strategy="full",
+    )
+    return _Design(config, processor, tiny)
+
+
+def _tiny_onevision() -> _Design:
+    return _onevision(_TINY_TEXT, _TINY_TILE, tiny=True)
+
+
+def _llava_onevision() -> _Design:
+    published = PUBLISHED["llava-hf/llava-onevision-qwen2-0.5b-ov-hf"]
+    return _onevision(published["text_config"], published["vision_config"], tiny=False)
+
+
 _DESIGNS: dict[str, Callable[[], _Design]] = {
     "tiny-qwen2.5-vl": _tiny_qwen2_5_vl,
     "tiny-qwen3-vl": _tiny_qwen3_vl,
     "tiny-smolvlm": _tiny_smolvlm,
     "tiny-idefics3": _tiny_idefics3,
     "tiny-llava": _tiny_llava,
+    "tiny-llava-onevision": _tiny_onevision,
     "smolvlm-68m": _smolvlm_68m,
-    "smolvlm-256m": _smolvlm_256m,
-    "smolvlm-256m-tiles": _smolvlm_256m_tiles,
-    "qwen2.5-vl-3b": _qwen2_5_vl_3b,
+    "smolvlm-256m": partial(_smolvlm, "SmolVLM-256M"),
+    "smolvlm-256m-tiles": partial(_smolvlm, "SmolVLM-256M", tiles=True),
+    "smolvlm2-500m": partial(_smolvlm, "SmolVLM2-500M-Video"),
+    "smolvlm2-2.2b": partial(_smolvlm, "SmolVLM2-2.2B"),
+    "idefics3-8b": partial(_published_idefics, "HuggingFaceM4/Idefics3-8B-Llama3", Idefics3Config),
+    "llava-onevision-0.5b": _llava_onevision,
+    "qwen2.5-vl-3b": partial(_qwen2_5_vl, "3B"),
+    "qwen2.5-vl-7b": partial(_qwen2_5_vl, "7B"),
+    "qwen3-vl-2b": partial(_qwen3_vl, "2B"),
+    "qwen3-vl-4b": partial(_qwen3_vl, "4B"),
 }
 
 SIZES = tuple(_DESIGNS)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from edgevlm_ros.assets import model_path
-from edgevlm_ros.edge.loading import QUANTIZATIONS, EngineSettings
+from edgevlm_ros.edge.loading import QUANTIZATION_CHOICES, EngineSettings
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.edge.served import ServedSettings
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
@@ -31,7 +31,13 @@ PARAMETERS = (
     ),
     Parameter("model", _BUNDLED, "A bundled model's name, a folder in Hugging Face layout, or a hub id."),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N."),
-    Parameter("quantization", "none", "Weights of the language model, by bitsandbytes.", choices=QUANTIZATIONS),
+    Parameter("revision", "main", "Of a hub id: branch, tag or commit. A commit never changes under a robot."),
+    Parameter(
+        "quantization",
+        "none",
+        "Weights of the language model, by bitsandbytes; auto for nf4 where the memory needs it.",
+        choices=QUANTIZATION_CHOICES,
+    ),
     Parameter("threads", 0, "CPU threads of torch; 0 leaves the choice to it.", 0, 256),
     Parameter(
         "server_url",
@@ -179,6 +185,7 @@ def engine_settings(value: Values) -> EngineSettings:
         focus_layers=_layers(value["focus.layers"]),
         reuse=value["prompt_reuse"],
         image_splitting=value["image_splitting"],
+        revision=value["revision"],
     )
 
 

@@ -60,8 +60,8 @@ class Architecture:
         self.processor = processor
 
     @staticmethod
-    def load_processor(name: str) -> Any:
-        """The processor of a folder or hub id, with or without torchvision."""
+    def load_processor(name: str, revision: str = "main") -> Any:
+        """The processor of a folder or hub id, with or without torchvision. revision: of a hub id."""
         raise NotImplementedError
 
     @property

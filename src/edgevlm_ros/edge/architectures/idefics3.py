@@ -37,10 +37,10 @@ class Idefics3(Architecture):
         self.resolution = bool(images.do_image_splitting) and self._edge > self._tile
 
     @staticmethod
-    def load_processor(name: str) -> Any:
+    def load_processor(name: str, revision: str = "main") -> Any:
         # Idefics3's makes the same prompt as SmolVLM's own, which wants torchvision and num2words for its video half
-        processor = Idefics3Processor.from_pretrained(name)
-        processor.image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
+        processor = Idefics3Processor.from_pretrained(name, revision=revision)
+        processor.image_processor = AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil")
         return processor
 
     @property

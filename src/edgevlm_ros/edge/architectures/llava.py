@@ -31,9 +31,9 @@ class Llava(Architecture):
         self._class_tokens = int(processor.num_additional_image_tokens)
 
     @staticmethod
-    def load_processor(name: str) -> Any:
-        processor = LlavaProcessor.from_pretrained(name)
-        processor.image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
+    def load_processor(name: str, revision: str = "main") -> Any:
+        processor = LlavaProcessor.from_pretrained(name, revision=revision)
+        processor.image_processor = AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil")
         return processor
 
     def grid(self, width: int, height: int) -> tuple[int, int]:

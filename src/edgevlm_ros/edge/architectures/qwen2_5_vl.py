@@ -32,9 +32,9 @@ class Qwen25VL(Architecture):
     resolution = True
 
     @staticmethod
-    def load_processor(name: str) -> Any:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
+    def load_processor(name: str, revision: str = "main") -> Any:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        image_processor = AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil")
         return StillQwen2_5_VLProcessor(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
     @property

@@ -25,9 +25,9 @@ class Qwen3VL(Qwen25VL):
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
     @staticmethod
-    def load_processor(name: str) -> Any:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
+    def load_processor(name: str, revision: str = "main") -> Any:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        image_processor = AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil")
         return StillQwen3VLProcessor(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
     def see(self, pixels: Pixels) -> Sight:

@@ -4,10 +4,11 @@
 from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.idefics3 import Idefics3
 from edgevlm_ros.edge.architectures.llava import Llava
+from edgevlm_ros.edge.architectures.llava_onevision import LlavaOnevision
 from edgevlm_ros.edge.architectures.qwen2_5_vl import Qwen25VL
 from edgevlm_ros.edge.architectures.qwen3_vl import Qwen3VL
 
-ARCHITECTURES: tuple[type[Architecture], ...] = (Qwen25VL, Qwen3VL, Idefics3, Llava)
+ARCHITECTURES: tuple[type[Architecture], ...] = (Qwen25VL, Qwen3VL, Idefics3, Llava, LlavaOnevision)
 
 
 def architecture_of(model_type: str) -> type[Architecture] | None:
