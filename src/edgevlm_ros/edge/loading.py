@@ -16,10 +16,12 @@ import torch
 from transformers import AutoConfig
 
 from edgevlm_ros.edge.architectures.architecture import Architecture
-from edgevlm_ros.edge.architectures.registry import architecture_of, known
+from edgevlm_ros.edge.architectures.registry import ARCHITECTURES, architecture_of, known
 from edgevlm_ros.edge.engine import EngineError
 from edgevlm_ros.edge.hub import why
+from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, in_short, ran_out_of_memory
 from edgevlm_ros.edge.memory_need import QUANTIZATIONS
+from edgevlm_ros.edge.model_folder import check_folder
 from edgevlm_ros.edge.model_shape import shape_of
 from edgevlm_ros.edge.quantization import saved_quantization, settled
 from edgevlm_ros.edge.room import check_room, chosen_quantization, room_of
@@ -65,7 +67,10 @@ def load_engine(settings: EngineSettings) -> TransformersEngine:
     except EngineError:
         raise
     except Exception as error:
-        reason = why(error, settings.model, settings.revision)
+        if ran_out_of_memory(error):
+            reason = f"out of memory while loading ({in_short(error)}): {LOADING_ADVICE}"
+        else:
+            reason = why(error, settings.model, settings.revision)
         raise EngineError(f"cannot load the edge model {settings.model}: {reason}") from error
     name = Path(settings.model).name or settings.model
     return TransformersEngine(
@@ -85,7 +90,9 @@ def give_back_memory() -> None:
 
 
 def _architecture(settings: EngineSettings, device: torch.device) -> Architecture:
-    config = AutoConfig.from_pretrained(settings.model, revision=settings.revision)
+    if (folder := Path(settings.model)).is_dir():
+        check_folder(folder, [name for each in ARCHITECTURES for name in each.model_types])
+    config = AutoConfig.from_pretrained(settings.model, revision=settings.revision, trust_remote_code=False)
     family = architecture_of(config.model_type)
     if family is None:
         raise EngineError(
