@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevlm_ros.edge.engine import Engine, EngineError, OnToken, Prompt, Stop
+from edgevlm_ros.edge.memory_budget import Means, MemoryBudget, ran_out_of_memory
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
 from edgevlm_ros.tracking.memory import Memory
 from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
@@ -68,6 +69,7 @@ class Pipeline:
         self._stream = 0
         self._regions_dropped = 0
         self._count_tokens = lru_cache(256)(engine.count_tokens)
+        self._memory_budget = MemoryBudget(engine.capabilities.resolution)
         self._worker = ThreadPoolExecutor(1, "context") if background else None
         self.focus = focus or Focus()
 
@@ -87,6 +89,11 @@ class Pipeline:
     def regions_dropped(self) -> int:
         """Boxes of contexts that meant nothing on their keyframe, or were too many."""
         return self._regions_dropped
+
+    @property
+    def left_out(self) -> str:
+        """What frames are answered without, since memory ran out; empty if nothing is. For people."""
+        return self._memory_budget.means.left_out
 
     @property
     def replacement(self) -> Replacement:
@@ -157,10 +164,14 @@ class Pipeline:
         try:
             tracks = self._followed(tracks, keyframe, self._memory.since(context.stamp), self._focus.carry)
             newest = self._memory.newest
-            exchanges, _, _ = self._prompted(self._history, question, newest.stamp if newest else context.stamp)
+            rule = self._memory_budget.means.replacement(self._replacement)
+            exchanges, _, _ = self._prompted(self._history, question, newest.stamp if newest else context.stamp, rule)
             self._engine.prepare(exchanges)
-        except Exception:
-            _LOGGER.exception("a context could not be taken in ahead of the next frame")
+        except Exception as error:
+            if ran_out_of_memory(error):  # the next frame will see to it
+                _LOGGER.warning("a context could not be taken in ahead of the next frame: %s", error)
+            else:
+                _LOGGER.exception("a context could not be taken in ahead of the next frame")
         with self._lock:
             if stream != self._stream:
                 return
@@ -211,15 +222,24 @@ class Pipeline:
         self._memory.add(glimpse(frame.stamp, frame.image))
 
     def _answer(self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None) -> Answer:
-        rule = self._focus
+        """With all that memory allows. Raises EngineError if there is none for the least."""
+        attempt = partial(self._answered, frame, question, on_token, stop)
+        return self._memory_budget.tried(attempt, self._engine, self._clock)
+
+    def _answered(
+        self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None, means: Means
+    ) -> Answer:
+        rule = means.focus(self._focus)
+        whole = rule.plain and means.pixel_share == 1.0
         start = self._clock()
-        features = self._engine.see(frame.image) if rule.plain and self._engine.capabilities.features else None
+        features = self._engine.see(frame.image) if whole and self._engine.capabilities.features else None
         seen = self._clock()
         with self._lock:
             history, untold, tracks = self._history, self._untold, self._tracks.get(question.id)
         now = self._remembered(frame, features)
         suspended = tracks is not None and self._changed(tracks.keyframe, now)
-        exchanges, asked, turns = self._prompted(_told(history, untold, suspended), question, frame.stamp)
+        told = _told(history, untold, suspended)
+        exchanges, asked, turns = self._prompted(told, question, frame.stamp, means.replacement(self._replacement))
         focus = None if tracks is None or suspended else self._focused(frame, question, tracks, now, rule)
         views = compose(frame.image, focus, rule)
         focused = self._clock()
@@ -228,7 +248,7 @@ class Pipeline:
                 history=exchanges,
                 images=views.images,
                 question=f"{asked}\n{views.note}" if views.note else asked,
-                pixel_share=views.pixel_share,
+                pixel_share=min(views.pixel_share, means.pixel_share),
                 focus=None if focus is None else focus.grid,
                 beta=rule.beta if "attention" in rule.modes else 0.0,
                 keep=rule.keep if "prune" in rule.modes else 1.0,
@@ -261,10 +281,9 @@ class Pipeline:
         return now
 
     def _prompted(
-        self, history: History, question: Question, now: int
+        self, history: History, question: Question, now: int, rule: Replacement
     ) -> tuple[tuple[Exchange, ...], str, tuple[Turn, ...]]:
         """What is told before the image, what is asked after it, and the turns that it is made of."""
-        rule = self._replacement
         turns = history.prompt_turns(question, now, rule, self._count_tokens)
         return *worded(turns, question.text, now, rule.provenance), turns
 

@@ -404,3 +404,22 @@ def test_attention_focus_moves_attention_to_the_region() -> None:
 def test_layers_that_are_not_there_are_refused() -> None:
     with pytest.raises(EngineError, match="focus layers"):
         TransformersEngine(engine(TINY[0]).architecture, "tiny", focus_layers=(7,))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("part", ["lm_head", "model.language_model.norm", "model.visual.merger.ln_q"])
+def test_weights_that_are_no_numbers_are_an_error_that_says_what_to_change(part: str, value: float) -> None:
+    model, processor = build("tiny-qwen2.5-vl")
+    family = architecture_of(model.config.model_type)
+    assert family is not None
+    sick = TransformersEngine(family(model, processor), "sick", max_new_tokens=4)
+    prompt = Prompt(HISTORY, (picture(),), QUESTION)
+    well = sick.complete(prompt).tokens
+    weight = model.get_parameter(f"{part}.weight").data
+    before = weight.clone()
+    weight[...] = value
+    sick.give_back()
+    with pytest.raises(EngineError, match=r"sick computed NaN or infinity .* in float32: float16 overflows .*bfloat16"):
+        sick.complete(prompt)
+    weight.copy_(before)
+    assert sick.complete(Prompt(HISTORY, (picture(),), QUESTION)).tokens == well, "nothing of it is left in a cache"

@@ -31,10 +31,10 @@ LOADING_ADVICE = (
     "where only the GPU is full, or end what else takes memory"
 )
 
-# torch on CUDA and CPU, cuBLAS and cuDNN, the C++ library, OpenCV, the kernel
+# torch on CUDA and CPU, cuBLAS and cuDNN, the C++ library, OpenCV, the kernel, oneDNN
 _SAYS = re.compile(
     r"out of memory|not enough memory|insufficient memory|(can't|cannot|could not|unable to|failed to) allocate"
-    r"|alloc_failed|bad_alloc",
+    r"|alloc_failed|bad_alloc|could not create a (primitive|memory object)$",
     re.IGNORECASE,
 )
 

@@ -8,6 +8,8 @@ that tokens stream, an answer can be stopped within one token, and probabilities
 `generate`.
 """
 
+import gc
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -138,6 +140,16 @@ class TransformersEngine:
         features: NDArray[np.float32] = sight.features.float().cpu().numpy()[tokens]
         features[tokens < 0] = 0.0
         return features.reshape(rows, cols, -1)
+
+    def give_back(self) -> None:
+        """See edge.memory_budget.Caching."""
+        with self._turns.frame(ends=False):
+            self._prefixes = Prefixes()
+            self._drafts = Drafts()
+            self._seen.clear()
+            gc.collect()  # a cache that failed half-way may be part of a cycle
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
 
     # -- the prompt's beginning --------------------------------------------------------------------------------------
 
@@ -385,7 +397,11 @@ class TransformersEngine:
         while True:
             scores = torch.log_softmax(known.popleft().float(), -1)
             token = int(scores.argmax())
-            log_probability += float(scores[token])
+            score = float(scores[token])  # it is needed anyway: a NaN or an infinity anywhere makes it NaN
+            if not math.isfinite(score):
+                self._prefixes = Prefixes()  # they may hold it too
+                raise EngineError(self._no_numbers())
+            log_probability += score
             scored += 1
             if token in self._ends:
                 break
@@ -410,6 +426,14 @@ class TransformersEngine:
         if on_token is not None and (rest := self._tokenizer.decode(tokens, skip_special_tokens=True)[len(told) :]):
             on_token(rest)
         return tokens, float(np.exp(log_probability / scored))
+
+    def _no_numbers(self) -> str:
+        kind = str(self._model.dtype).removeprefix("torch.")
+        return (
+            f"{self._name} computed NaN or infinity instead of probabilities, in {kind}: float16 overflows where "
+            "bfloat16 and float32 do not; set quantization to none; if it stays, the weights are damaged: fetch the "
+            "model's folder again"
+        )
 
     def _synchronise(self) -> None:
         """Waits for the GPU, so that times are those of the work."""
