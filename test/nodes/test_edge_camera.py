@@ -22,7 +22,6 @@ from edgevlm_msgs.msg import Question
 from edgevlm_ros import overlay
 from edgevlm_ros.images import to_image
 from edgevlm_ros.nodes import edge_camera, qos
-from edgevlm_ros.nodes.arrivals import Arrival
 from support.edge_robot import PICTURE, QUESTION, EdgeRobot
 
 
@@ -64,6 +63,34 @@ def test_a_frame_with_an_odd_header_is_answered_under_it(
     robot.until(lambda: robot.side.camera.publish(message) or robot.side.answers[-1].header == header)
     robot.side.tell(1.0, "on the left")
     assert robot.side.see(5.0).text
+
+
+def bad_images() -> dict[str, Image]:
+    """What no camera should send; the stamps before the epoch are those of a clock that was never set."""
+    header = Header()
+    header.stamp.sec, header.stamp.nanosec = -(2**31), 2**32 - 1
+    found = {
+        name: to_image(header, PICTURE, "rgb8")
+        for name in ("width", "height", "step", "size", "huge", "depth", "name", "byte")
+    }
+    found["width"].width = 0
+    found["height"].height = 0
+    found["step"].step = 7
+    found["size"].height, found["size"].width = 119, 161
+    found["huge"].height = found["huge"].width = found["huge"].step = 2**32 - 1
+    found["depth"].encoding = "16UC1"
+    found["name"].encoding = "rgb8\n" * 1000
+    found["byte"].data = found["byte"].data[:-1]
+    return found
+
+
+def test_bad_frames_of_every_kind_are_counted_and_the_next_good_one_is_answered(robot: EdgeRobot) -> None:
+    (camera,) = robot.edge._cameras
+    for second, (name, message) in enumerate(bad_images().items()):
+        before = camera._counters.bad
+        robot.until(lambda before=before, m=message: robot.side.camera.publish(m) or camera._counters.bad > before)
+        assert robot.side.see(float(second)).text, name
+    assert camera._counters.failures_in_a_row == 0
 
 
 def test_a_camera_that_disappears_and_returns_is_answered_again(robot: EdgeRobot) -> None:
@@ -164,15 +191,3 @@ def test_frames_that_fail_in_a_row_are_an_error_until_one_is_answered(robot: Edg
     robot.until(lambda: film("32FC1", depth) or told(DiagnosticStatus.ERROR, "32FC1 is a depth image"))
     robot.until(lambda: film("rgb8", PICTURE) or not told(DiagnosticStatus.ERROR, ""))
     assert robot.side.answers
-
-
-def test_a_model_far_slower_than_its_camera_is_told_with_both_rates_and_what_to_do() -> None:
-    counters = edge_camera._Counters()
-    for second in range(5):
-        counters.inference.append(1.0)
-        counters.answers.add(Arrival(float(second), 0, 0))
-    level, text = edge_camera._health(counters, frame_rate=30.0, answer_rate=1.0)
-    assert level == DiagnosticStatus.WARN
-    assert "1.0 answers a second and the camera 30.0 frames" in text
-    assert "max_new_tokens" in text
-    assert edge_camera._health(counters, frame_rate=4.0, answer_rate=1.0) == (DiagnosticStatus.OK, "answering")

@@ -8,11 +8,14 @@ tokens, and what is published goes through here.
 import threading
 from collections.abc import Callable
 
+from edgevlm_ros.nodes.watchdog import Pulse
+
 
 class Activity:
     """One active time. Any thread may wake and end it; it ends once and for all."""
 
     def __init__(self) -> None:
+        self.pulse = Pulse()
         self._woken = threading.Event()
         self._publishing = threading.Lock()
         self._over = False
@@ -28,6 +31,11 @@ class Activity:
         return not self._over
 
     def over(self) -> bool:
+        return self._over
+
+    def stop(self) -> bool:
+        """What a model asks before each token, so that it is progress: whether to end the answer there."""
+        self.pulse.beat()
         return self._over
 
     def end(self) -> None:

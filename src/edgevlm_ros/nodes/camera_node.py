@@ -96,6 +96,16 @@ class CameraNode(LifecycleNode):
     def autostart(self) -> bool:
         return bool(self._settings["autostart"])
 
+    @property
+    def first_state(self) -> str:
+        """Label of the lifecycle state that the node is brought to at its start."""
+        return "active" if self.autostart else "unconfigured"
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on where another process was: it must live then, whatever fails."""
+        return False
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self._configure()

@@ -7,13 +7,11 @@ is answered, and at most one question of `ask` about it. Nothing that comes in o
 
 import math
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
@@ -29,21 +27,20 @@ from edgevlm_ros import overlay
 from edgevlm_ros.images import ImageError, to_image, to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.activity import Activity
-from edgevlm_ros.nodes.arrivals import Arrival, Arrivals, rate
+from edgevlm_ros.nodes.arrivals import Arrival, rate
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
 from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
 from edgevlm_ros.nodes.camera_input import Health
 from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
+from edgevlm_ros.nodes.edge_health import EdgeCounters
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.slot import NewestSlot
 from edgevlm_ros.transfer.epoch import Epoch
-from edgevlm_ros.transfer.types import Answer, Frame, Outcome, Question, Status
+from edgevlm_ros.transfer.types import Answer, Frame, Outcome, Question
 
 # Of the frames that are not answered, so many are looked at to follow regions: 5 Hz is what tracking was measured at.
 _NOTICE_PERIOD_S = 0.2
-_SLOW_FACTOR = 5.0
-_FAILING = 3  # frames in a row
 
 
 @dataclass(frozen=True)
@@ -59,37 +56,28 @@ class _Shot:
         return Frame(to_nanoseconds(self.message.header.stamp), to_rgb(self.message))
 
 
-class _Counters:
-    """What has been seen and done since the node was activated; see Metrics.msg."""
-
-    def __init__(self) -> None:
-        self.seen = self.replaced = self.unasked = self.answered = self.bad = 0
-        self.applied = self.ignored = self.suspended = 0
-        self.failures_in_a_row = 0
-        self.last_error = ""
-        self.context_age = math.nan
-        self.last_context: tuple[float, int] | None = None
-        self.answers = Arrivals()
-        self.inference: deque[float] = deque(maxlen=100)
-        self.overhead: deque[float] = deque(maxlen=100)
-
-
 class EdgeCamera(Camera):
     """In also `context`; out also `answer`, `focus`, `focus/map`, `focus/overlay`; service `set_question`; `ask`.
 
-    pipeline: its own, on the engine that all cameras share. waiting, deadline: see Asking.
+    pipeline: its own, on the engine that all cameras share. waiting, deadline: see Asking. hangs: of late, see
+    resumption.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, pipeline: Pipeline, waiting: int, deadline: float) -> None:
+    def __init__(
+        self, node: LifecycleNode, name: str, pipeline: Pipeline, waiting: int, deadline: float, hangs: int = 0
+    ) -> None:
         super().__init__(node, name, self._on_camera, self._stand_by, self._measure)
         self._pipeline = pipeline
+        self._hangs = hangs
         self._activity: Activity | None = None
+        self.newest_context: CloudContextMsg | None = None
+        """The last one that was taken in."""
         self._slot: NewestSlot[_Shot] = NewestSlot()
         self._newest: _Shot | None = None
         self._epoch = Epoch()
         self._anew = False
         self._noticed = 0.0
-        self._counters = _Counters()
+        self._counters = EdgeCounters()
         self._answers = self.publisher(AnswerMsg, "answer")
         self._focuses = self.publisher(FocusMsg, "focus")
         self._maps = self.publisher(ImageMsg, "focus/map")
@@ -109,9 +97,19 @@ class EdgeCamera(Camera):
         self.subscribe(CloudContextMsg, "context", self._on_context)
         self.serve(SetQuestion, "set_question", self._on_set_question)
 
+    def resume(self, question: str, context: CloudContextMsg | None) -> None:
+        """Goes on where another process was, after `begin`."""
+        self.ask(question)
+        if context is not None:
+            self._on_context(context)
+
+    def stuck(self, text: str) -> None:
+        """The model hangs; text: what people are told until the node begins anew."""
+        self._counters.stuck = text
+
     def begin(self, activity: Activity) -> None:
         """Takes part in an active time of the node."""
-        self._counters = _Counters()
+        self._counters = EdgeCounters()
         self._asked_before = self._asking.answered, self._asking.refused
         self._slot, self._newest, self._epoch = NewestSlot(), None, Epoch()
         self._activity = activity
@@ -167,6 +165,8 @@ class EdgeCamera(Camera):
                 outcome = self._pipeline.on_context(context)
         except Exception as error:
             self.logger.error(f"a message on '{self.prefix}context' is not taken: {error}", throttle_duration_sec=5.0)
+        if outcome in (Outcome.APPLIED, Outcome.SUSPENDED):
+            self.newest_context = message
         self._counters.applied += outcome in (Outcome.APPLIED, Outcome.SUSPENDED)
         self._counters.ignored += outcome not in (Outcome.APPLIED, Outcome.SUSPENDED)
         self._counters.suspended += outcome is Outcome.SUSPENDED
@@ -216,10 +216,12 @@ class EdgeCamera(Camera):
         shot = self._slot.take()
         if shot is not None:
             self._newest = shot
-            self._answer(shot, activity)
+            with activity.pulse.step():
+                self._answer(shot, activity)
         pending = None if activity.over() else self._asking.take()
         if pending is not None:
-            self._serve(pending)
+            with activity.pulse.step():
+                self._serve(pending, activity)
         return shot is not None or pending is not None
 
     def _answer(self, shot: _Shot, activity: Activity) -> None:
@@ -228,22 +230,20 @@ class EdgeCamera(Camera):
             counters.unasked += 1
             return
         try:
-            answer = self._pipeline.on_frame(shot.frame, stop=activity.over)
+            answer = self._pipeline.on_frame(shot.frame, stop=activity.stop)
             frame_age = time.monotonic() - shot.received
             message = to_answer_msg(answer, shot.message.header, self._pipeline.engine.name, frame_age)
             if not activity.publish(lambda: self.publish(self._answers, message)):
                 return
             counters.answered += 1
-            counters.failures_in_a_row = 0
+            counters.failures_in_a_row, counters.stuck = 0, ""
             counters.inference.append(answer.inference_time)
             counters.overhead.append(frame_age - answer.inference_time)
             counters.answers.add(Arrival(time.monotonic(), answer.stamp, answer.stamp))
             counters.context_age = message.context_age if message.context_used else math.nan
             self._show(shot.frame, answer, message, activity)
         except Exception as error:
-            counters.bad += 1
-            counters.failures_in_a_row += 1
-            counters.last_error = str(error) or repr(error)
+            counters.failed(error)
             self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
@@ -263,14 +263,19 @@ class EdgeCamera(Camera):
         for publisher, told in shown:
             activity.publish(lambda publisher=publisher, told=told: self.publish(publisher, told))  # type: ignore[misc]
 
-    def _serve(self, pending: PendingAsk) -> None:
+    def _serve(self, pending: PendingAsk, activity: Activity) -> None:
         """Answers a question of `ask` about the newest frame, whose vision the engine still has if it was answered."""
         shot = self._newest
         if shot is None:
             pending.failed(Ask.Result.ERROR_NO_FRAME, f"no frame has come yet on {self.topic}")
             return
+
+        def stop() -> bool:
+            activity.pulse.beat()
+            return pending.stopped()
+
         try:
-            answer = self._pipeline.ask(pending.question, shot.frame, pending.on_token, pending.stopped)
+            answer = self._pipeline.ask(pending.question, shot.frame, pending.on_token, stop)
             frame_age = time.monotonic() - shot.received
             pending.answered(to_answer_msg(answer, shot.message.header, self._pipeline.engine.name, frame_age))
         except Exception as error:
@@ -298,47 +303,8 @@ class EdgeCamera(Camera):
             inference_p95=percentile(counters.inference, 0.95),
             overhead_p95=percentile(counters.overhead, 0.95),
         )
-        values = {
-            "model": self._pipeline.engine.name,
-            "answers [Hz]": f"{metrics.answer_rate:.1f}",
-            "inference p50 [ms]": f"{metrics.inference_p50 * 1e3:.0f}",
-            "inference p95 [ms]": f"{metrics.inference_p95 * 1e3:.0f}",
-            "overhead p95 [ms]": f"{metrics.overhead_p95 * 1e3:.1f}",
-            "frames seen": str(metrics.frames_seen),
-            "frames answered": str(metrics.frames_answered),
-            "frames dropped": str(metrics.frames_dropped),
-            "frames bad": str(metrics.frames_bad),
-            "cloud": _cloud(counters.last_context, now),
-            "context age [s]": "none in use" if math.isnan(counters.context_age) else f"{counters.context_age:.1f}",
-            "contexts applied": str(metrics.contexts_applied),
-            "contexts ignored": str(metrics.contexts_ignored),
-            "contexts suspended": str(metrics.contexts_suspended),
-            "regions dropped": str(metrics.regions_dropped),
-            "asked": str(metrics.asked),
-            "asks refused": str(metrics.asks_refused),
-        }
         frame_rate = self.input.rate if self.input else 0.0
-        return metrics, values, _health(counters, frame_rate, metrics.answer_rate)
-
-
-def _health(counters: _Counters, frame_rate: float, answer_rate: float) -> Health:
-    """How answering goes while images come. Rates: of each second."""
-    if counters.failures_in_a_row >= _FAILING:
-        return DiagnosticStatus.ERROR, (
-            f"{counters.failures_in_a_row} frames in a row were not answered, the last one since: {counters.last_error}"
-        )
-    if len(counters.inference) >= _FAILING and frame_rate >= _SLOW_FACTOR * answer_rate > 0.0:
-        return DiagnosticStatus.WARN, (
-            f"the model gives {answer_rate:.1f} answers a second and the camera {frame_rate:.1f} frames, so that it "
-            f"sees one of {frame_rate / answer_rate:.0f}: take a smaller model, fewer tokens (max_new_tokens), a lower "
-            "focus.pixel_budget, or a lower rate of the camera"
-        )
-    return DiagnosticStatus.OK, "answering"
-
-
-def _cloud(last: tuple[float, int] | None, now: float) -> str:
-    """The state of the cloud by the last context that came: seconds on the steady clock, and its status."""
-    if last is None:
-        return "nothing has come from it"
-    known = {int(status): status.name for status in Status}
-    return f"{known.get(last[1], f'status {last[1]}')} {now - last[0]:.1f} s ago"
+        model, left_out = self._pipeline.engine.name, self._pipeline.left_out
+        model, left_out = self._pipeline.engine.name, self._pipeline.left_out
+        health = counters.health(frame_rate, metrics.answer_rate, left_out)
+        return metrics, counters.values(metrics, model, left_out, self._hangs, now), health

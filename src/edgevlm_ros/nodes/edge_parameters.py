@@ -49,6 +49,14 @@ PARAMETERS = (
     Parameter("api_key_file", "", "File that holds that server's key; empty for none."),
     Parameter("allow_http", False, "Whether frames and that key may go to another machine unencrypted."),
     Parameter("system_prompt", "", "Told to the model before everything else, if not empty."),
+    Parameter(
+        "watchdog",
+        30.0,
+        "Seconds without progress after which an inference step hangs, or ten times the longest of the last ones; the "
+        "node then replaces its own process and goes on. 0 for never.",
+        0.0,
+        3600.0,
+    ),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
     Parameter("prompt_reuse", True, "Whether the text before the image is prefilled once for all frames."),
     Parameter("image_splitting", False, "SmolVLM, Idefics3: cut a frame into many tiles; finer, many times slower."),

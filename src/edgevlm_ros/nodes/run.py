@@ -7,7 +7,9 @@ keyframes that are under way. Here a signal ends the spinning, the node closes, 
 
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -23,6 +25,8 @@ BAD_START = 2
 _WAKE_S = 0.2
 """Python handles a signal only between two waits of the executor."""
 
+_LAST_WORDS_S = 2.0
+
 
 def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None:
     """Starts a node, spins it until it is told to stop, and ends it; exits with BAD_START for a bad parameter."""
@@ -35,10 +39,10 @@ def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None
         rclpy.try_shutdown()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_START)
+    executor = SingleThreadedExecutor()
     try:
-        if node.autostart and not _started(node):
+        if not _started(node) and not node.resumed:
             sys.exit(BAD_START)
-        executor = SingleThreadedExecutor()
         executor.add_node(node)
         while rclpy.ok():
             executor.spin_once(timeout_sec=_WAKE_S)
@@ -47,12 +51,24 @@ def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose what close() still has to say
         node.close()
+        _last_words(node, executor)
         node.destroy_node()
         rclpy.try_shutdown()
 
 
 def _started(node: CameraNode) -> bool:
-    return (
-        node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    """Brings the node to its first state; whether it came there."""
+    success = TransitionCallbackReturn.SUCCESS
+    if node.first_state == "unconfigured":
+        return True
+    return node.trigger_configure() == success and (
+        node.first_state == "inactive" or node.trigger_activate() == success
     )
+
+
+def _last_words(node: CameraNode, executor: SingleThreadedExecutor) -> None:
+    """Lets results that close() has left on their way reach their clients: a timer of the node waits for each."""
+    end = time.monotonic() + _LAST_WORDS_S
+    while any(True for _ in node.timers) and time.monotonic() < end and rclpy.ok():
+        with suppress(ExternalShutdownException):
+            executor.spin_once(timeout_sec=0.05)
