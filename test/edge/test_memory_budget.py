@@ -200,6 +200,7 @@ def test_less_than_the_least_fails_that_frame_and_the_next_one_is_answered(short
     with pytest.raises(EngineError, match=r"out of memory, even without a second view.*take a smaller model"):
         pipeline.on_frame(Frame(1, PICTURE))
     assert pipeline.history.turns == ()
+    assert not short.engine._seen, "what could be computed again is given back"
     short.fits = TOO_MUCH
     assert pipeline.on_frame(Frame(2, PICTURE)).text
 

@@ -60,6 +60,7 @@ def test_a_fast_camera_leaves_a_slow_one_its_turn(robot: EdgeRobot) -> None:
         for step in range(5):
             front.film(2.0 + filmed * 0.05 + step * 0.01)
         rear.film(2.0 + filmed * 0.05)
+        robot.spin(0.02)
         return len(front.answers) >= 12
 
     robot.until(film)
