@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm`, the one command: doctor, models, quantize, demo, evaluate, bench, load, calibrate, bag, serve, fleet, world.
+"""`edgevlm`, the one command: doctor, models, quantize, demo, evaluate, bench, load, calibrate, bag, convert and more.
 
 A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
 `run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
@@ -29,6 +29,10 @@ COMMANDS = {
     ),
     "calibrate": ("edgevlm_ros.evaluation.calibrate_cli", "measure how strongly attention focus may pull on a model"),
     "bag": ("edgevlm_ros.bag_cli", "look into a rosbag2, or make one from a video or a folder of images"),
+    "convert": (
+        "edgevlm_ros.datasets.cli",
+        "make annotated bags of nuScenes, DriveLM, BDD-X, LingoQA, or a video and a CSV",
+    ),
     "serve": ("edgevlm_ros.cloud.server", "serve a vision-language model with the OpenAI API"),
     "fleet": ("edgevlm_ros.evaluation.fleet_cli", "measure how many robots a server bears"),
     "world": ("edgevlm_ros.world.cli", "render the bundled world, train the bundled models, make the demo bag"),

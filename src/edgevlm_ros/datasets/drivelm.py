@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DriveLM-nuScenes: questions about nuScenes' keyframes that name objects by camera and place.
+
+Format: OpenDriveLab/DriveLM, v1_0 and v1_1 JSON. `<c1,CAM_FRONT,714.3,503.6>` in a question or an answer is an object
+of key_object_infos, with its box in pixels. What is asked about an object that another camera sees is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgevlm_ros.datasets import nuscenes
+from edgevlm_ros.datasets.clip import Answer, Clip, DatasetError
+from edgevlm_ros.datasets.nuscenes import Scene
+from edgevlm_ros.datasets.tables import read_json
+from edgevlm_ros.evaluation.problems import Problems
+from edgevlm_ros.transfer.types import Region
+
+TYPES = ("perception", "prediction", "planning", "behavior")
+_OBJECT = re.compile(r"<(c\d+),(\w+),[\d.]+,[\d.]+>")
+
+
+def read_frames(path: Path) -> dict[str, dict[str, Any]]:
+    """Keyframes (key_object_infos, QA) by sample token. Raises DatasetError."""
+    whole = read_json(path)
+    if not isinstance(whole, dict) or not all(isinstance(s, dict) and "key_frames" in s for s in whole.values()):
+        raise DatasetError(f'{path}: is not DriveLM, which is {{scene token: {{"key_frames": {{...}}}}}}')
+    frames: dict[str, dict[str, Any]] = {}
+    for scene in whole.values():
+        for token, frame in scene["key_frames"].items():
+            if not isinstance(frame, dict) or not isinstance(frame.get("QA"), dict):
+                raise DatasetError(f'{path}: the keyframe {token} has no "QA"')
+            frames[token] = frame
+    return frames
+
+
+def clips(
+    scenes: Sequence[Scene],
+    frames: dict[str, dict[str, Any]],
+    camera: str,
+    types: Sequence[str],
+    problems: Problems,
+) -> Iterator[Clip]:
+    """Scenes of which something is asked."""
+    for scene in scenes:
+        answers: list[Answer] = []
+        for sample, span in nuscenes.held_until(scene).items():
+            if sample in frames:
+                answers += frame_answers(frames[sample], span, camera, types or TYPES, problems)
+        if answers:
+            yield nuscenes.clip(scene, answers, problems)
+
+
+def frame_answers(
+    frame: dict[str, Any], span: tuple[int, int], camera: str, types: Sequence[str], problems: Problems
+) -> Iterator[Answer]:
+    """Boxes belong to the keyframe alone: a moment later the object is elsewhere."""
+    since, until = span
+    objects = frame.get("key_object_infos") or {}
+    for kind in types:
+        for pair in frame["QA"].get(kind) or ():
+            question, answer = str(pair.get("Q") or ""), str(pair.get("A") or "")
+            named = list(_OBJECT.finditer(f"{question} {answer}"))
+            if any(tag[2] != camera for tag in named):
+                problems.add(f"question about an object that {camera} does not see, left out", repr(question))
+                continue
+            regions = tuple(dict.fromkeys(filter(None, (_region(tag[0], objects) for tag in named))))
+            if regions:
+                yield Answer(since, since + 1, question, answer, regions)
+                yield Answer(since + 1, until, question, answer)
+            else:
+                yield Answer(since, until, question, answer)
+
+
+def _region(tag: str, objects: dict[str, Any]) -> Region | None:
+    """None of an object whose box is not given."""
+    known = objects.get(tag) or {}
+    box = known.get("2d_bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        return None
+    x0, y0, x1, y1 = map(float, box)
+    return Region(str(known.get("Visual_description") or known.get("Category") or ""), 1.0, x0, y0, x1, y1)
