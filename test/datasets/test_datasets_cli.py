@@ -113,7 +113,17 @@ def test_answers_of_nuscenes_qa_hold_from_their_keyframe_to_the_next(
 
 def test_intrinsics_of_nuscenes_follow_the_width(nuscenes: Path, questions: Path, tmp_path: Path) -> None:
     out = tmp_path / "bag"
-    options = ["--version", "v1.0-mini", "--questions", questions, "--limit", "1", "--width", "80", "--keyframes"]
+    options: list[str | Path] = [
+        "--version",
+        "v1.0-mini",
+        "--questions",
+        questions,
+        "--limit",
+        "1",
+        "--width",
+        "80",
+        "--keyframes",
+    ]
     assert convert("nuscenes", nuscenes, *options, "--to", out) == 0
     with BagReader(out) as bag:
         assert bag.topics["/image/compressed"].count == 2
@@ -138,13 +148,15 @@ def test_boxes_of_drivelm_are_on_the_keyframe_and_other_cameras_are_left_out(
     file = tmp_path / "v1_1_train_nus.json"
     file.write_text(json.dumps({"s1": {"scene_description": "", "key_frames": {"s1k0": frame}}}))
     out = tmp_path / "bag"
-    options = ["--version", "v1.0-mini", "--questions", file, "--types", "perception"]
+    options: list[str | Path] = ["--version", "v1.0-mini", "--questions", file, "--types", "perception"]
     assert convert("drivelm", nuscenes, *options, "--width", "80", "--to", out) == 0
     assert "an object that CAM_FRONT does not see, left out: once" in capsys.readouterr().out
     keyframe, sweep, _ = annotated_frames(out, 3)
     (box,) = keyframe.regions
     assert (box.label, box.x0, box.y0, box.x1, box.y1) == ("car", 10, 5, 30, 25)
     assert (sweep.answer, sweep.regions) == ("Moving.", ())
+    assert keyframe.question is not None
+    assert keyframe.question.text == "What is the status of <c1,CAM_FRONT,2.0,1.5>?"  # 80 of nuScenes' 1600 pixels
 
 
 def test_bddx_says_what_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +201,9 @@ def test_spreadsheet_about_a_video_becomes_truths_with_boxes(tmp_path: Path) -> 
     file.write_text("from,until,question,answer,label,box\n0,,Open?,no,,\n0:02,3,Open?,yes,gate,20 10 60 50\n")
     assert convert("video", video(tmp_path / "yard.mp4"), file, "--width", "80", "--to", tmp_path / "bag") == 0
     answers = said(open_stream(tmp_path / "bag"))
-    assert answers == [(pytest.approx(i / 5), "Open?", "no" if i < 10 else "yes") for i in range(15)]
+    assert [(round(5 * at), *rest) for at, *rest in answers] == [
+        (i, "Open?", "no" if i < 10 else "yes") for i in range(15)
+    ]
     boxes = [frame.regions for frame in annotated_frames(tmp_path / "bag", 20) if frame.regions]
     assert len(boxes) == 5
     assert (boxes[0][0].label, boxes[0][0].x0, boxes[0][0].y1) == ("gate", 10, 25)
@@ -219,7 +233,7 @@ def test_what_is_wrong_is_named_with_the_nearest(
     if break_it:
         (nuscenes / break_it).unlink()
     out = tmp_path / "bags"
-    options = ["--version", "v1.0-mini", "--questions", questions, *words]
+    options: list[str | Path] = ["--version", "v1.0-mini", "--questions", questions, *words]
     assert convert("nuscenes", nuscenes, *options, "--to", out) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("bags/**/*.mcap"))

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgevlm_ros.datasets.clip import EPOCH, Answer, Clip
+from edgevlm_ros.datasets.clip import EPOCH, Answer, Clip, DatasetError
 from edgevlm_ros.datasets.tables import Row, csv_rows
 from edgevlm_ros.datasets.video_questions import number, video_clip
 from edgevlm_ros.evaluation.problems import Problems
+from edgevlm_ros.nearest import suggestion
 
 WHAT, WHY = "What is the car doing?", "Why is the car doing that?"
 """Ours: BDD-X has answers and no questions."""
@@ -30,6 +31,9 @@ def clips(file: Path, videos: Path, names: Sequence[str], rate: float, problems:
     for line, row in enumerate(csv_rows(file, ["Input.Video", *_FIRST]), 2):
         if name := row["Input.Video"].rsplit("/", 1)[-1].rsplit(".", 1)[0].strip():
             rows[name].append((line, row))
+    for wanted in names:
+        if wanted not in rows:
+            raise DatasetError(f"{file}: has no video {suggestion(wanted, rows)}")
     for index, (name, of_video) in enumerate(rows.items()):
         if names and name not in names:
             continue

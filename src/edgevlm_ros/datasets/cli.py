@@ -174,7 +174,7 @@ def _drivelm(arguments: argparse.Namespace, problems: Problems) -> Iterable[Clip
     frames = drivelm.read_frames(arguments.questions)
     scenes = nuscenes.read_scenes(arguments.root, arguments.version, arguments.camera, arguments.keyframes)
     chosen = nuscenes.chosen_scenes(scenes, arguments.scenes)
-    return drivelm.clips(chosen, frames, arguments.camera, arguments.types, problems)
+    return drivelm.clips(chosen, frames, arguments.camera, arguments.types, arguments.width, problems)
 
 
 def _bddx(arguments: argparse.Namespace, problems: Problems) -> Iterable[Clip]:

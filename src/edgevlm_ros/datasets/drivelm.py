@@ -20,7 +20,10 @@ from edgevlm_ros.evaluation.problems import Problems
 from edgevlm_ros.transfer.types import Region
 
 TYPES = ("perception", "prediction", "planning", "behavior")
-_OBJECT = re.compile(r"<(c\d+),(\w+),[\d.]+,[\d.]+>")
+WIDTH = 1600
+"""Pixels of nuScenes' pictures, which the numbers in the texts are of."""
+
+_OBJECT = re.compile(r"<(c\d+),(\w+),(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)>")
 
 
 def read_frames(path: Path) -> dict[str, dict[str, Any]]:
@@ -42,32 +45,38 @@ def clips(
     frames: dict[str, dict[str, Any]],
     camera: str,
     types: Sequence[str],
+    width: int,
     problems: Problems,
 ) -> Iterator[Clip]:
-    """Scenes of which something is asked."""
+    """Scenes of which something is asked. width: that the pictures will be narrowed to, and the places in the texts."""
+    scale = min(1.0, width / WIDTH)
     for scene in scenes:
         answers: list[Answer] = []
         for sample, span in nuscenes.held_until(scene).items():
             if sample in frames:
-                answers += frame_answers(frames[sample], span, camera, types or TYPES, problems)
+                answers += frame_answers(frames[sample], span, camera, types or TYPES, scale, problems)
         if answers:
             yield nuscenes.clip(scene, answers, problems)
 
 
 def frame_answers(
-    frame: dict[str, Any], span: tuple[int, int], camera: str, types: Sequence[str], problems: Problems
+    frame: dict[str, Any], span: tuple[int, int], camera: str, types: Sequence[str], scale: float, problems: Problems
 ) -> Iterator[Answer]:
     """Boxes belong to the keyframe alone: a moment later the object is elsewhere."""
     since, until = span
     objects = frame.get("key_object_infos") or {}
     for kind in types:
         for pair in frame["QA"].get(kind) or ():
+            if not isinstance(pair, dict):
+                problems.add("question that is no object with Q and A, left out", repr(pair))
+                continue
             question, answer = str(pair.get("Q") or ""), str(pair.get("A") or "")
             named = list(_OBJECT.finditer(f"{question} {answer}"))
             if any(tag[2] != camera for tag in named):
                 problems.add(f"question about an object that {camera} does not see, left out", repr(question))
                 continue
             regions = tuple(dict.fromkeys(filter(None, (_region(tag[0], objects) for tag in named))))
+            question, answer = places_scaled(question, scale), places_scaled(answer, scale)
             if regions:
                 yield Answer(since, since + 1, question, answer, regions)
                 yield Answer(since + 1, until, question, answer)
@@ -75,11 +84,16 @@ def frame_answers(
                 yield Answer(since, until, question, answer)
 
 
+def places_scaled(text: str, scale: float) -> str:
+    """The text about a picture of another size: places in it are pixels, and the model sees the narrowed picture."""
+    return _OBJECT.sub(lambda tag: f"<{tag[1]},{tag[2]},{float(tag[3]) * scale:.1f},{float(tag[4]) * scale:.1f}>", text)
+
+
 def _region(tag: str, objects: dict[str, Any]) -> Region | None:
     """None of an object whose box is not given."""
     known = objects.get(tag) or {}
     box = known.get("2d_bbox")
-    if not isinstance(box, list) or len(box) != 4:
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
         return None
     x0, y0, x1, y1 = map(float, box)
     return Region(str(known.get("Visual_description") or known.get("Category") or ""), 1.0, x0, y0, x1, y1)

@@ -75,6 +75,8 @@ def read_scenes(root: Path, version: str, camera: str, keyframes: bool) -> list[
         raise DatasetError(
             f"{tables}: a table refers to {error}, which is not there; unpack all of {version}"
         ) from error
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{tables / 'sample_data.json'}: a row cannot be read ({error}); unpack it again") from error
     return [_scene(scene, shots[scene["token"]]) for scene in scenes if shots[scene["token"]]]
 
 
