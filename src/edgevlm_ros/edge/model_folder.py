@@ -15,7 +15,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from edgevlm_ros.edge.engine import EngineError
-from edgevlm_ros.edge.memory_budget import ran_out_of_memory
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
@@ -34,8 +33,6 @@ def check_folder(folder: Path, families: Collection[str]) -> None:
             with safe_open(path, "pt"):  # reads the header and compares it with the file's size
                 pass
         except (SafetensorError, OSError) as error:
-            if ran_out_of_memory(error):
-                raise
             size = path.stat().st_size
             raise EngineError(f"{path} is cut off or damaged ({size} bytes, {error}). {_WHOLE}") from None
 
