@@ -109,7 +109,7 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
 def test_a_node_that_cannot_start_is_an_error_with_its_own_words(tmp_path: Path) -> None:
     out, broken = tmp_path / "out", tmp_path / "broken"
     broken.mkdir()
-    (broken / "config.json").write_text('{"model_type": "bert"}')
+    (broken / "config.json").write_text('{"model_type":')
     done = subprocess.run(
         _command("--model", str(broken), "--seconds", "4", "--out", str(out)),
         capture_output=True,
@@ -118,5 +118,6 @@ def test_a_node_that_cannot_start_is_an_error_with_its_own_words(tmp_path: Path)
     )
     assert done.returncode == 1
     assert "refuses to configure" in done.stderr
-    assert "is a 'bert' model; the edge engine runs" in done.stderr
+    assert "config.json" in done.stderr
+    assert "fetch the whole folder again" in done.stderr
     assert _children_of(out) == []

@@ -76,15 +76,27 @@ def test_gaps_are_named(tmp_path: Path) -> None:
     assert len(stream.truths) == 20
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
-def test_a_truncated_bag_is_refused_with_a_way_to_mend_it(tmp_path: Path, share: float) -> None:
-    shutil.copytree(bag_path("demo"), tmp_path / "bag")
-    (file,) = (tmp_path / "bag").glob("*.mcap")
+def cut(folder: Path, share: float) -> Path:
+    """The demo bag as it is when its recording breaks off."""
+    shutil.copytree(bag_path("demo"), folder)
+    (file,) = folder.glob("*.mcap")
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    return folder
+
+
+def test_a_bag_without_a_whole_part_is_refused_with_a_way_to_mend_it(tmp_path: Path) -> None:
     with pytest.raises(
         StreamError, match=r"bag .*/bag: cannot be read: .*; if its recording broke off, .*mcap recover"
     ):
-        open_stream(tmp_path / "bag")
+        open_stream(cut(tmp_path / "bag", 0.0))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_bag_that_breaks_off_is_a_stream_up_to_there(tmp_path: Path, share: float) -> None:
+    whole_one = open_stream(bag_path("demo"))
+    stream = open_stream(cut(tmp_path / "bag", share))
+    assert 0 < len(stream.stamps) < len(whole_one.stamps)
+    assert stream.stamps == whole_one.stamps[: len(stream.stamps)]
 
 
 def test_a_bag_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -492,10 +492,12 @@ def test_an_edge_node_and_its_bridge_answer_beside_the_standing_question(ros: An
         assert result.answer.header.stamp.sec > 0
         bridge = ros.run_node("cloud_bridge_node", base_url=server.base_url, keyframe_period=600.0)
         assert ros.spin_until(lambda: node.count_subscribers("question/once")), bridge.output
-        for _ in range(20):  # the edge node may meet the bridge a little later than the test does
+        for _ in range(60):  # the edge node may meet the bridge later than the test does
             result = client.ask(wait_for_cloud=True, deadline=60.0).result()
             if result.answer.source == Answer.SOURCE_CLOUD:
                 break
+            before = len(answers)
+            assert ros.spin_until(lambda before=before: len(answers) >= before + 10), edge.output
         assert (result.answer.text, result.answer.model) == ("acid, left", "scripted-lvlm"), result.error_msg
         assert result.answer.context_stamp == result.answer.header.stamp
         seen = len(answers)

@@ -125,7 +125,8 @@ def test_the_encoding_may_change_with_every_frame(ros: Any, tiny_model: Path) ->
 
 
 def test_the_size_may_change_with_every_frame_and_a_region_comes_back_with_its_view(ros: Any, tiny_model: Path) -> None:
-    # compressed: a raw frame of 1920x1080 has 6 MB, of which a busy machine may lose a part each time
+    # This process may have begun with half a MB of shared memory, more than which may get lost each time: so the frames
+    # are compressed, and the large one is smooth.
     stream = Stream(ros, tiny_model, "compressed", **{"focus.half_life": 3600.0, "replacement.max_context_age": 600.0})
 
     def shown(view: np.ndarray) -> CompressedImage:
@@ -150,7 +151,7 @@ def test_the_size_may_change_with_every_frame_and_a_region_comes_back_with_its_v
         "portrait": np.rot90(RGB),
         "one pixel": RGB[:1, :1],
         "odd": RGB[:151, :291],
-        "large": cv2.resize(RGB, (1920, 1080)),
+        "large": cv2.resize(RGB[:24, :32], (1920, 1080)),
         "as before": RGB,
         "and again": RGB,
     }
