@@ -164,7 +164,9 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
     from rclpy.executors import SingleThreadedExecutor
 
-    domain = next(_domains) % 100 + 1
+    from edgevlm_ros.graph import free_domain
+
+    domain = free_domain(next(_domains) % 100 + 1 for _ in range(100))
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = rclpy.Context()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -186,16 +186,16 @@ class Graph:
             rclpy.try_shutdown()
 
 
-def free_domain() -> int:
-    """A ROS domain in which nobody is on this machine: the first one's ports are free (RTPS 2.2, 9.6.1.1)."""
-    for domain in range(30, 102):
+def free_domain(domains: Iterable[int] = range(30, 102)) -> int:
+    """The first ROS domain in which nobody is on this machine: its ports are free (RTPS 2.2, 9.6.1.1)."""
+    for domain in domains:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("", 7400 + 250 * domain + 10))
                 return domain
             except OSError:
                 continue
-    raise GraphError("every ROS domain from 30 to 101 is in use on this machine")
+    raise GraphError("every ROS domain that could be taken is in use on this machine")
 
 
 def yaml_scalar(value: object) -> str:

@@ -19,7 +19,7 @@ from edgevlm_ros.edge.random_models import build
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
 from edgevlm_ros.transfer.conversation import Exchange
 
-TINY = ("tiny-qwen2.5-vl", "tiny-qwen3-vl", "tiny-smolvlm", "tiny-idefics3", "tiny-llava")
+TINY = ("tiny-qwen2.5-vl", "tiny-qwen3-vl", "tiny-smolvlm", "tiny-idefics3", "tiny-llava", "tiny-llava-onevision")
 QUESTION = "where is the person?"
 HISTORY = (Exchange("where is the person?", "on the left, near the door"), Exchange("and now?", "gone"))
 NEW_TOKENS = 8
@@ -85,7 +85,7 @@ def passes(size: str) -> Iterator[list[int]]:
 
 def test_every_family_is_tested() -> None:
     tested = {engine(size).architecture.model.config.model_type for size in TINY}
-    # LLaVA-OneVision's stock inputs are tiles, which a robot does without: its own test shows the stock model whole views
+    # LLaVA-OneVision's stock inputs are tiles, which a robot does without: its own test shows it whole views
     assert tested | {"llava_onevision"} == {name for family in ARCHITECTURES for name in family.model_types}
 
 
