@@ -158,6 +158,7 @@ def a_list(folder: Path) -> None:
 
 
 def another(folder: Path) -> None:
+    empty(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
 
 

@@ -25,7 +25,8 @@ def check_folder(folder: Path, families: Collection[str]) -> None:
     """Raises EngineError, which names the file and what to do. families: values of model_type that can be run."""
     if not any(folder.iterdir()):
         raise EngineError(f"the model folder {folder} is empty. {_WHOLE}")
-    _check_config(folder, families)
+    if _checked_config(folder, families)["model_type"] not in families:
+        return  # whoever loads it says what can be run instead
     for path in sorted(folder.glob("*.json")):
         _json(path)
     for path in _weights(folder):
@@ -37,7 +38,7 @@ def check_folder(folder: Path, families: Collection[str]) -> None:
             raise EngineError(f"{path} is cut off or damaged ({size} bytes, {error}). {_WHOLE}") from None
 
 
-def _check_config(folder: Path, families: Collection[str]) -> None:
+def _checked_config(folder: Path, families: Collection[str]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise EngineError(f"{folder} has no config.json: it is no model folder in Hugging Face layout, or not whole")
@@ -49,6 +50,7 @@ def _check_config(folder: Path, families: Collection[str]) -> None:
             f"{path} brings code of its own (auto_map, model_type {config['model_type']!r}), which is never run. "
             f"Take a model of a family that is built in ({', '.join(sorted(families))}), or serve it and set server_url"
         )
+    return config
 
 
 def _json(path: Path) -> Any:
