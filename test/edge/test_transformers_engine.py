@@ -19,7 +19,7 @@ from edgevlm_ros.edge.random_models import build
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
 from edgevlm_ros.transfer.conversation import Exchange
 
-TINY = ("tiny-qwen2.5-vl", "tiny-qwen3-vl", "tiny-smolvlm", "tiny-idefics3", "tiny-llava", "tiny-llava-onevision")
+TINY = ("tiny-qwen2.5-vl", "tiny-qwen3-vl", "tiny-smolvlm", "tiny-idefics3", "tiny-llava")
 QUESTION = "where is the person?"
 HISTORY = (Exchange("where is the person?", "on the left, near the door"), Exchange("and now?", "gone"))
 NEW_TOKENS = 8
