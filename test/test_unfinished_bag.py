@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
@@ -79,6 +79,7 @@ def test_metadata_from_before_hide_nothing_of_what_came_after(tmp_path: Path, st
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1), lost=st.integers(0, 200))
+@example(share=0.26171875, lost=78)
 def test_a_file_that_breaks_off_anywhere_is_read_up_to_its_last_whole_chunk(
     tmp_path: Path, share: float, lost: int
 ) -> None:

@@ -25,7 +25,9 @@ from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 _MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQI")  # times of the first and the last message, size unpacked, CRC
-_HEADER, _MESSAGE, _CHUNK_OP, _DATA_END = 0x01, 0x05, 0x06, 0x0F
+_CHANNEL_HEAD = struct.Struct("<H")  # its number
+_MESSAGE_HEAD = struct.Struct("<HIQ")  # channel, number, time of logging
+_HEADER, _CHANNEL, _MESSAGE, _CHUNK_OP, _DATA_END = 0x01, 0x04, 0x05, 0x06, 0x0F
 
 
 class McapFile(McapReader):
@@ -54,12 +56,16 @@ class McapFile(McapReader):
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ReaderError("It is no MCAP file, or ends before its first byte.")
         self.data_start = self.data_end = len(_MAGIC)
+        channels: set[int] = set()
         for record in whole_records(file, len(_MAGIC), size):
             if record.opcode == _CHUNK_OP:
-                chunk = _chunk(file, record)
+                chunk = _chunk(file, record, channels)
                 if chunk is None:
                     break
                 self.chunks.append(chunk)
+            elif record.opcode == _CHANNEL:
+                file.seek(record.content)
+                channels.update(_CHANNEL_HEAD.unpack(file.read(_CHANNEL_HEAD.size)))
             elif record.opcode == _HEADER:
                 self.data_start = record.end
             self.data_end = record.end
@@ -104,8 +110,8 @@ def whole_records(file: BinaryIO, at: int, size: int) -> list[McapRecord]:
     return found
 
 
-def _chunk(file: BinaryIO, record: McapRecord) -> ChunkInfo | None:
-    """The chunk of this record; None if it is not whole inside."""
+def _chunk(file: BinaryIO, record: McapRecord, channels: set[int]) -> ChunkInfo | None:
+    """The chunk of this record; None if it is not whole inside. channels: known before it, and then those within it."""
     file.seek(record.content)
     content = BytesIO(file.read(record.end - record.content))
     try:
@@ -116,9 +122,15 @@ def _chunk(file: BinaryIO, record: McapRecord) -> ChunkInfo | None:
         records = whole_records(inside, 0, size)
         if (records[-1].end if records else 0) != size:
             return None
-        counts = Counter(
-            struct.unpack_from("<H", inside.getbuffer(), one.content)[0] for one in records if one.opcode == _MESSAGE
-        )
+        view = inside.getbuffer()
+        for one in records:
+            if one.opcode == _CHANNEL:
+                channels.update(_CHANNEL_HEAD.unpack_from(view, one.content))
+        messages = [_MESSAGE_HEAD.unpack_from(view, one.content) for one in records if one.opcode == _MESSAGE]
+        # what is empty in the middle never reached the disk
+        if not all(channel in channels and first <= time <= last for channel, _, time in messages):
+            return None
+        counts = Counter(channel for channel, _, _ in messages)
     except Exception:  # whatever a decompressor makes of what is not its own
         return None
     length = record.end - record.at
