@@ -138,6 +138,8 @@ class Graph:
         listeners = sum(node in self._nodes for node in (EDGE, BRIDGE))
         parameters = {"bag": str(bag), "topics": " ".join(topics), "rate": rate, "wait_for_subscribers": listeners}
         parameters["wait_for_topics"] = "ground_truth" if RECORDER in self._nodes else ""
+        # a recorder that has not heard the clock cannot say when an answer came, and keeps none
+        parameters["wait_for_clock"] = self.observer.count_subscribers("/clock")
         parameters["start_delay"] = _MEET_S
         self._start(PLAYER, parameters, 0, {})
         end = time.monotonic() + limit

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The player as a process of its own, heard over DDS."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,13 @@ def test_nobody_listening_does_not_hold_it_for_ever(ros: Any, bag: Path) -> None
     player = play(ros, bag, wait_timeout=0.3, rate=20.0, wait_for_topics="question")
     assert player.wait() == 0
     assert "playing without all subscriptions: 0 of 1 to /image/compressed, 0 of 1 to /question" in player.output
+
+
+def test_it_waits_for_whoever_is_to_hear_the_clock(ros: Any, bag: Path) -> None:
+    Listener(ros)  # one of two
+    player = play(ros, bag, wait_timeout=0.3, rate=20.0, wait_for_clock=2)
+    assert player.wait() == 0
+    assert re.search("playing without all subscriptions: .*[01] of 2 to /clock", player.output), player.output
 
 
 def test_it_waits_for_whoever_is_to_hear_the_other_topics(ros: Any, bag: Path) -> None:

@@ -35,6 +35,7 @@ PARAMETERS = (
     Parameter("clock_rate", 50.0, "Messages per second on /clock; 0 for none.", 0.0, 1000.0),
     Parameter("wait_for_subscribers", 0, "Subscriptions to the bag's images to wait for before playing.", 0, 100),
     Parameter("wait_for_topics", "", "Other topics of the bag that somebody must hear before it plays."),
+    Parameter("wait_for_clock", 0, "Subscriptions to /clock to wait for before playing.", 0, 100),
     Parameter("wait_timeout", 120.0, "Seconds after which it plays without them.", 0.0, 3600.0),
     Parameter("start_delay", 0.0, "Seconds before the first message.", 0.0, 3600.0),
 )
@@ -101,6 +102,8 @@ class BagPlayerNode(Node):
         wanted = {self._images.name: self._settings["wait_for_subscribers"]}
         wanted |= {f"/{name.lstrip('/')}": 1 for name in self._settings["wait_for_topics"].split()}
         outputs = {name: (self._outputs[name][0], least) for name, least in wanted.items() if name in self._outputs}
+        if self._clock_output is not None:
+            outputs["/clock"] = self._clock_output, self._settings["wait_for_clock"]
         end = time.monotonic() + self._settings["wait_timeout"]
         while self.context.ok():
             there = {name: publisher.get_subscription_count() for name, (publisher, _) in outputs.items()}
