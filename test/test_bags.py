@@ -2,6 +2,7 @@
 """What goes into a bag comes out of it, and a broken bag says how it is broken."""
 
 import itertools
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,15 @@ def test_a_type_of_a_hundred_thousand_fields_is_refused_unread(tmp_path: Path, o
 def test_a_topic_whose_name_is_no_text_is_refused(bag: Path) -> None:
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("name: /question", "name: 5"))
+    with pytest.raises(BagError, match=str(bag)), BagReader(bag) as reader:
+        list(reader.records())
+
+
+@pytest.mark.parametrize("key", ["message_count", "nanoseconds_since_epoch", "nanoseconds"])
+@pytest.mark.parametrize("value", ["", "soon", "[1]"])
+def test_a_count_or_a_time_that_is_no_number_is_refused(bag: Path, key: str, value: str) -> None:
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(re.sub(rf"\b{key}: .*", f"{key}: {value}", metadata.read_text()))
     with pytest.raises(BagError, match=str(bag)), BagReader(bag) as reader:
         list(reader.records())
 

@@ -82,8 +82,8 @@ def typestore() -> Typestore:
     return store
 
 
-def _typestore_of_its_own() -> Typestore:
-    """The same types, to which those of one bag can be added. Parsing them again would take 30 ms."""
+def new_typestore() -> Typestore:
+    """One with the same types, to which others can be added. Parsing them all again would take 30 ms."""
     store = Typestore()
     store.types.update(typestore().types)
     store.fielddefs.update(typestore().fielddefs)
@@ -112,8 +112,7 @@ class BagReader:
         try:
             self._reader = AnyReader(self.path)
             self._reader.open()
-            if not all(isinstance(c.topic, str) and isinstance(c.msgtype, str) for c in self._reader.connections):
-                raise BagError("a topic's name or type is no text")
+            self._check_metadata()
             self._register_own_types()
         except Exception as error:  # a damaged file can make the reader raise anything
             self._reader = None
@@ -132,6 +131,16 @@ class BagReader:
             advice = f"; name {parts[0]} itself, or: ros2 bag reindex {self.path}" if parts else ""
             raise BagError(f"bag {self.path}: the folder has no metadata.yaml, so it is no rosbag2{advice}")
 
+    def _check_metadata(self) -> None:
+        """The reader takes a metadata.yaml's values as they are."""
+        for c in self._open.connections:
+            if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
+                raise BagError("a topic's name or type is no text")
+            if not isinstance(c.msgcount, int):
+                raise BagError(f"its metadata says that {c.topic} has {c.msgcount} messages, which is no number")
+        if not all(isinstance(number, int) for number in (self.start, self.end, self.message_count)):
+            raise BagError("its metadata has a time or a count that is no number")
+
     def _register_own_types(self) -> None:
         """Let the bag's own definitions serve for types that nobody else has."""
         definitions: dict[str, str] = {
@@ -140,7 +149,7 @@ class BagReader:
             if c.msgtype not in self._store.fielddefs and c.msgdef.format is MessageDefinitionFormat.MSG
         }
         if definitions:
-            self._store = _typestore_of_its_own()
+            self._store = new_typestore()
             for name, definition in definitions.items():
                 types = get_types_from_msg(definition, name)
                 _check_size({**self._store.fielddefs, **types}, name)

@@ -12,7 +12,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from edgevlm_ros.bags import _new_typestore
+from edgevlm_ros.bags import new_typestore
 from edgevlm_ros.images import to_jpeg
 
 EPOCH = 1_780_000_000 * 10**9
@@ -26,7 +26,7 @@ class SmallBag:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._store = _new_typestore()
+        self._store = new_typestore()
         self._store.register(get_types_from_msg("string riddle\n", _RIDDLE))
         self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
         self._connections: dict[tuple[str, str], Any] = {}
