@@ -2,11 +2,15 @@
 import html
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
+from edgevlm_ros.words import clean_text
 
 KEY = "sk-canary-0123456789"
 
@@ -94,6 +98,31 @@ ODD = "sk-a+b/c=&<>\"'\\\\d"
 )
 def test_a_key_is_found_however_it_is_spelt(spelt: str) -> None:
     assert redacted(f"no such key: '{spelt}'!", ODD) == "no such key: '***'!"
+
+
+INVISIBLE = st.text(st.sampled_from("\u200b\u200d\u2060\ufeff\u00ad\u202e\U000e0041\ue000\x00"), max_size=3)
+
+
+@settings(deadline=None)
+@given(st.lists(INVISIBLE, min_size=len(KEY), max_size=len(KEY)), st.integers(0, 2), st.booleans())
+def test_a_key_that_is_split_by_what_cannot_be_seen_is_found_before_cleaning_joins_it(
+    between: list[str], deep: int, ascii_only: bool
+) -> None:
+    text = "no such key: " + "".join(map(str.__add__, KEY, between))
+    for _ in range(deep):  # JSON within JSON: a model's answer within a server's
+        text = json.dumps(text, ensure_ascii=ascii_only)
+    kept = redacted(text, KEY)
+    for _ in range(deep):
+        kept = json.loads(kept)
+    assert clean_text(kept, 200) == "no such key: ***"
+
+
+@pytest.mark.parametrize("spell", [str, quote, "\\u{:04x}", "%{:02x}", "&#{};", "&#x{:x};"])
+def test_a_server_that_repeats_most_of_a_key_keeps_nobody_busy(spell: Any) -> None:
+    most = KEY[:-1] + "\u200b"
+    spelt = "".join(spell.format(ord(c)) for c in most) if isinstance(spell, str) else spell(most)
+    # tries that grow with a power of the length of what was repeated end in pytest's time-out
+    assert redacted(spelt * 1000, KEY) == spelt * 1000
 
 
 def test_without_a_key_nothing_is_redacted() -> None:

@@ -2,10 +2,10 @@
 """Where an OpenAI-compatible server is and the key that opens it, checked before anything is sent."""
 
 import functools
-import html
 import ipaddress
 import os
 import re
+from html.entities import codepoint2name
 from pathlib import Path
 
 import httpx
@@ -76,20 +76,24 @@ def redacted(text: str, key: str) -> str:
     """The text with *** for each place in which the key stands, in plain or as JSON, URLs and HTML spell it.
 
     A server may repeat the key that it did not like. To be called before a text is cut: of half a key nothing is found.
+    What may stand between two characters of the key is whatever words.plain takes out, which would make it whole again.
     """
     return _spellings(key).sub("***", text) if key else text
 
 
 @functools.lru_cache(16)
 def _spellings(key: str) -> re.Pattern[str]:
+    # no two ways to match the same text: a server that repeats half a key would keep the search busy for years
     def spellings(character: str) -> str:
         code = ord(character)
+        named = codepoint2name.get(code)
         return (
-            rf"(?:\\?{re.escape(character)}|\\u00{code:02x}|\\u00{code:02X}|%{code:02x}|%{code:02X}"
-            rf"|&#0*{code};|&#[xX]0*(?:{code:x}|{code:X});|{re.escape(html.escape(character))})"
+            rf"(?:\\{{0,3}}{re.escape(character)}|\\{{1,3}}u00(?i:{code:02x})|%(?i:{code:02x})"
+            rf"|&#0*{code};|&#[xX]0*(?i:{code:x});{f'|&{named};' if named else ''})"
         )
 
-    return re.compile("".join(map(spellings, key)))
+    unseen = r"(?:[^ -~]|\\{1,3}u(?!00[2-7])[0-9a-fA-F]{4})*"
+    return re.compile(unseen.join(map(spellings, key)))
 
 
 def is_loopback(host: str) -> bool:

@@ -15,6 +15,8 @@ from support.scripted_cloud import Reply, Request, ScriptedCloud, completion
 
 UPLOAD = Upload(b"\xff\xd8a picture\xff\xd9", width=320, height=240, source_width=640, source_height=480)
 KEY = "sk-canary-0123456789"
+SPLIT = [rf"\u200b{character}" for character in KEY]
+SPELT = [rf"\u{ord(character):04x}" for character in KEY]
 
 
 @pytest.fixture
@@ -227,8 +229,16 @@ def test_a_proxy_of_the_environment_is_no_way_to_this_machine(
 
 @pytest.mark.parametrize(
     "reply",
-    [Reply(f"invalid key {KEY}", status=401), Reply(f"{'x' * 150} {KEY}", status=401), Reply(KEY.encode())],
-    ids=["error", "at the cut", "body"],
+    [
+        Reply(f"invalid key {KEY}", status=401),
+        Reply(f"{'x' * 150} {KEY}", status=401),
+        Reply("x" * 150 + "\u200b".join(KEY), status=401),
+        Reply(KEY.encode()),
+        completion(f'{{"answer": "{"".join(SPLIT)}"}}'),
+        completion(f'{{"answer": "{"".join(SPELT)}"}}'),
+        completion([{"type": "text", "text": part} for part in ('{"answer": "', *KEY, '"}')]),
+    ],
+    ids=["error", "at the cut", "split at the cut", "body", "split", "spelt", "in parts"],
 )
 def test_a_key_that_the_server_repeats_goes_no_further(cloud: ScriptedCloud, reply: Reply) -> None:
     cloud.answer = lambda request: reply

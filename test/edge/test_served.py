@@ -339,6 +339,17 @@ def test_a_key_that_the_server_repeats_goes_no_further(server: ScriptedCloud, mo
         assert KEY[:10] not in str(caught.value)
 
 
+def test_a_key_that_the_model_says_in_pieces_is_told_to_nobody(
+    server: ScriptedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    server.answer = answering(stream("my key ", *KEY[:8], "\u200b", KEY[8:], "!", " On the", " left"))
+    told: list[str] = []
+    completion = connect(server, api_key_env="A_KEY").complete(prompt(), told.append)
+    assert completion.text == "".join(told) == "my key ***! On the left"
+    assert told == ["my key ", "***! On ", "the ", "left"]
+
+
 # -- connecting --------------------------------------------------------------------------------------------------------
 
 

@@ -184,7 +184,8 @@ class CloudClient:
         self, upload: Upload, reply: dict[str, Any], boxes: Convention, sent: int, with_schema: bool, note: str
     ) -> CloudResult:
         """The result of a reply; raises Unparsable if it is none of this API."""
-        content, named = content_of(reply), reply.get("model")
+        # the body was redacted, but JSON within its JSON and a content in parts hold what only now is whole
+        content, named = self._api.redacted(content_of(reply)), reply.get("model")
         self._named = clean_text(named, 100) if isinstance(named, str) else ""
         if with_schema:
             note = self._structured.came(without_thoughts(content), finished(reply))

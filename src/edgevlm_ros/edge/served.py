@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
-from edgevlm_ros.edge.streamed_answer import StreamedAnswer, events
+from edgevlm_ros.edge.streamed_answer import StreamedAnswer, WordByWord, events
 from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
 from edgevlm_ros.images import to_jpeg
 from edgevlm_ros.transfer.conversation import Exchange
@@ -113,7 +113,7 @@ class ServedEngine:
         request = self._request(prompt)
         prepared = time.monotonic()
         first = None
-        answer = StreamedAnswer()
+        answer, told = StreamedAnswer(), WordByWord(self._key)
         with self._explained(), self._opened(request, deadline) as response:
             for event in events(self._chunks(response, deadline)):
                 if event == "[DONE]":
@@ -121,8 +121,8 @@ class ServedEngine:
                 piece = answer.add(self._chunk(event))
                 if piece and first is None:
                     first = time.monotonic()
-                if piece and on_token is not None:
-                    on_token(piece)
+                if on_token is not None and (words := told.add(piece)):
+                    on_token(words)
                 if stop is not None and stop():
                     break
             else:
@@ -133,10 +133,12 @@ class ServedEngine:
                 f"{self.name} gave nothing but reasoning within max_new_tokens = {self._settings.max_new_tokens}: "
                 "start its server with reasoning switched off"
             )
+        if on_token is not None and (words := told.rest()):
+            on_token(words)
         end = time.monotonic()
         first = end if first is None else first
         return Completion(
-            text=answer.text,
+            text=redacted(answer.text, self._key),
             confidence=answer.confidence,
             first_token_time=first - start,
             timings=Timings(prepare=prepared - start, prefill=first - prepared, decode=end - first),

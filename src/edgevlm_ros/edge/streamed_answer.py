@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from edgevlm_ros.endpoint import redacted
+
 
 def events(chunks: Iterable[bytes]) -> Iterator[str]:
     """The data of each server-sent event, one line in this API; other fields and comments are left out.
@@ -66,6 +68,29 @@ class StreamedAnswer:
             return ""
         self._pieces.append(piece)
         return piece
+
+
+class WordByWord:
+    """An answer as it may be told while it comes: piece by piece, or, where a key must not be told, word by word.
+
+    A server may say the key in pieces, each of which tells a part of it; there is no space in a key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._held = ""
+
+    def add(self, piece: str) -> str:
+        """What may be told now."""
+        if not self._key:
+            return piece
+        words, space, self._held = (self._held + piece).rpartition(" ")
+        return redacted(words + space, self._key)
+
+    def rest(self) -> str:
+        """What is left to tell when nothing more comes."""
+        held, self._held = self._held, ""
+        return redacted(held, self._key)
 
 
 def _dict(value: Any) -> dict[str, Any]:
