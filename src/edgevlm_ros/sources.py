@@ -71,7 +71,7 @@ def convert(path: str | Path, bag: str | Path, rate: float = 5.0, width: int = 6
     kind = source_kind(path)
     if kind is Kind.BAG:
         raise SourceError(f"{path}: is a bag already")
-    frames = _video_frames(path, rate) if kind is Kind.VIDEO else _folder_frames(path, rate)
+    frames = video_frames(path, rate) if kind is Kind.VIDEO else _folder_frames(path, rate)
     count, types = 0, typestore().types
     with BagWriter(bag) as writer:
         for seconds, rgb in frames:
@@ -93,7 +93,7 @@ def convert(path: str | Path, bag: str | Path, rate: float = 5.0, width: int = 6
     return count
 
 
-def _video_frames(path: Path, rate: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+def video_frames(path: Path, rate: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(seconds since the first frame, (H, W, 3) uint8 RGB), at most `rate` a second. A damaged rest is left out."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

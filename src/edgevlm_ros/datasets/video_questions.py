@@ -19,7 +19,7 @@ from pathlib import Path
 from edgevlm_ros.datasets.clip import EPOCH, Answer, Clip, DatasetError
 from edgevlm_ros.datasets.tables import Row, csv_rows
 from edgevlm_ros.evaluation.streaming import normalised
-from edgevlm_ros.sources import Kind, SourceError, _video_frames, source_kind
+from edgevlm_ros.sources import Kind, SourceError, source_kind, video_frames
 from edgevlm_ros.transfer.types import Image, Region
 
 _END = EPOCH + 10**18  # nanoseconds; later than any video ends
@@ -64,7 +64,7 @@ def video_clip(name: str, path: Path, answers: Sequence[Answer], rate: float) ->
         raise DatasetError(f"{path}: is a {kind.value}, not a video")
 
     def pictures() -> Iterator[tuple[int, Image]]:
-        for seconds, image in _video_frames(path, rate):
+        for seconds, image in video_frames(path, rate):
             yield EPOCH + round(seconds * 1e9), image
 
     return Clip(name, pictures, tuple(answers))
