@@ -127,8 +127,10 @@ def test_type_that_only_the_bag_defines_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("of", ["string[100000]", "builtin_interfaces/Time[100000]"])
 def test_a_type_of_a_hundred_thousand_fields_is_refused_unread(tmp_path: Path, of: str) -> None:
     (tmp_path / "bag.mcap").write_bytes(mcap("riddle_msgs/msg/Riddle", f"{of} x\n".encode(), b"\0\1\0\0"))
-    with pytest.raises(BagError, match="more than 10000 fields"), BagReader(tmp_path / "bag.mcap"):
-        pass
+    with BagReader(tmp_path / "bag.mcap") as reader:
+        (record,) = reader.records()
+        with pytest.raises(BagError, match="more than 1000 fields"):
+            reader.deserialize(record)
 
 
 def test_a_topic_whose_name_is_no_text_is_refused(bag: Path) -> None:

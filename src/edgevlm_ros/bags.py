@@ -39,9 +39,9 @@ from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
 from edgevlm_ros.unfinished_bag import AnyReader
 
 STORAGES = ("mcap", "sqlite3")
-_MOST_FIELDS = 10_000
-"""Of a type that a bag brings along: rosbags writes code for each text or message of a fixed array, so 35 bytes of
-definition could take all memory."""
+_MOST_FIELDS = 1000
+"""Of a type that a bag brings along, for its messages to be read: rosbags writes code for each text or message of a
+fixed array, so 35 bytes of definition could take all memory."""
 
 
 class BagError(Exception):
@@ -105,6 +105,7 @@ class BagReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self._store = typestore()
+        self._small: set[str] = set()  # of its own types, those that may be read
         self._reader: AnyReader | None = None
 
     def __enter__(self) -> BagReader:
@@ -152,7 +153,6 @@ class BagReader:
             self._store = new_typestore()
             for name, definition in definitions.items():
                 types = get_types_from_msg(definition, name)
-                _check_size({**self._store.fielddefs, **types}, name)
                 self._store.register({name: t for name, t in types.items() if name not in self._store.fielddefs})
 
     def __exit__(
@@ -238,6 +238,12 @@ class BagReader:
         """The message as a rosbags object, with the fields of the ROS message."""
         if record.type not in self._store.fielddefs:
             raise BagError(f"bag {self.path}: the type {record.type} of {record.topic} is not known here")
+        if record.type not in typestore().fielddefs and record.type not in self._small:
+            try:
+                _check_size(self._store.fielddefs, record.type)
+            except BagError as error:
+                raise BagError(f"bag {self.path}: {record.topic} cannot be read: {error}") from None
+            self._small.add(record.type)
         try:
             return self._store.deserialize_cdr(record.data, record.type)
         except Exception as error:
