@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     add("model", help="a bundled model's name, a folder in Hugging Face layout, or a hub id")
     add("quantization", nargs="?", choices=("nf4", "int8"), default="nf4", help="(%(default)s)")
     add("--to", type=Path, metavar="FOLDER", help="a new folder for it")
-    add("--revision", default="main", help="of a hub id: branch, tag or commit (%(default)s)")
+    add("--revision", help="of a hub id: branch, tag or commit (what config/models pins for it, else main)")
     add("--device", default="cpu", help="where to quantise (%(default)s; cuda is untried)")
     add("--measure", action="store_true", help="measure all quantisations of the model instead, and keep none")
     add("--frames", type=_count, default=30, metavar="N", help="--measure: of the bundled bag (%(default)s)")
@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _quantize(asked: argparse.Namespace) -> None:
     from edgevlm_ros.assets import model_path
+    from edgevlm_ros.edge.catalogue import pinned_revision
     from edgevlm_ros.edge.engine import EngineError
     from edgevlm_ros.edge.loading import device_named
     from edgevlm_ros.edge.quantized_folder import quantize, size_of
@@ -77,7 +78,9 @@ def _quantize(asked: argparse.Namespace) -> None:
     if asked.to is None:
         raise EngineError("where to? Give --to FOLDER, or --measure")
     device = str(device_named(asked.device))
-    folder = quantize(model_path(asked.model), asked.quantization, asked.to.expanduser(), device, asked.revision)
+    model = model_path(asked.model)
+    revision = asked.revision or pinned_revision(model)
+    folder = quantize(model, asked.quantization, asked.to.expanduser(), device, revision)
     print(f"{shown(folder)}: {size_of(folder) / 1e6:.0f} MB as {asked.quantization}; edge_model:={shown(folder)}")
 
 

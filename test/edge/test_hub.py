@@ -25,6 +25,7 @@ for model, revision in [word.split("@") for word in sys.argv[1:]]:
     except Exception as error:
         print(why(error, model, revision))
 """
+COMMIT = "66285546d2b821cf421d4f5eb2576359d3770cd3"
 CODES = {"there": "RevisionNotFound", "gone": "RepoNotFound", "gated": "GatedRepo"}
 
 
@@ -63,7 +64,9 @@ def told(tmp_path: Path, asked: list[str], **environ: str) -> list[str]:
 
 
 def test_what_the_hub_does_not_have_is_told_in_a_line_each(hub: str, tmp_path: Path) -> None:
-    revision, model, gated = told(tmp_path, ["there/model@v1", "gone/model@main", "gated/model@main"], HF_ENDPOINT=hub)
+    asked = ["there/model@v1", f"there/model@{COMMIT}", "gone/model@main", "gated/model@main"]
+    revision, commit, model, gated = told(tmp_path, asked, HF_ENDPOINT=hub)
+    assert f"no revision '{COMMIT}' of there/model (any more)" in commit
     assert "no revision 'v1' of there/model (any more)" in revision
     assert "https://huggingface.co/there/model/commits/main" in revision
     assert "the hub has no model gone/model" in model

@@ -51,6 +51,11 @@ def catalogue() -> list[Entry]:
     return found
 
 
+def pinned_revision(model: str) -> str:
+    """Of a hub id, what its file in config/models pins; main where none does."""
+    return next((entry.revision for entry in catalogue() if entry.model == model), "main")
+
+
 def parameters(file: Path) -> dict[str, Any]:
     """Of the edge node, in a file of config/models."""
     nodes = yaml.safe_load(file.read_text())["/**"]
