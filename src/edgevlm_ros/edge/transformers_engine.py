@@ -3,13 +3,10 @@
 
 The prompt is [system][history][image][second view][question]. What stands before the image is prefilled once for each
 history, off the frames' path, and reused by every frame. Behind the prompt stands a draft, the last frame's answer:
-where it is right again nothing is left to decode. Decoding is greedy in a loop of our own rather than in `generate`, so
-that tokens stream, an answer can be stopped within one token, and probabilities come for free; the tokens are those of
-`generate`.
+where it is right again nothing is left to decode. Decoding is greedy; the tokens are those of `generate`.
 """
 
 import gc
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -26,8 +23,9 @@ from torch import Tensor
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.drafts import Drafts, agreed
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
+from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, answered
 from edgevlm_ros.edge.grouped_attention import grouped_heads
-from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache, set_back
+from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
 from edgevlm_ros.edge.steering import attention_bias
 from edgevlm_ros.edge.turns import Turns
 from edgevlm_ros.transfer.conversation import Exchange
@@ -387,45 +385,19 @@ class TransformersEngine:
         on_token: OnToken | None,
         stop: Stop | None,
     ) -> tuple[list[int], float]:
-        """The answer's tokens, and the geometric mean of the probabilities of all that were chosen.
+        """See greedy.answered. logits, cache: see _prefill."""
 
-        logits: see _prefill. As long as the draft says what the model does, they tell what comes next.
-        """
-        tokens: list[int] = []
-        known, guessed = deque(logits), deque(draft)
-        log_probability, scored, told = 0.0, 0, ""
-        while True:
-            scores = torch.log_softmax(known.popleft().float(), -1)
-            token = int(scores.argmax())
-            score = float(scores[token])  # it is needed anyway: a NaN or an infinity anywhere makes it NaN
-            if not math.isfinite(score):
-                self._prefixes = Prefixes()  # they may hold it too
-                raise EngineError(self._no_numbers())
-            log_probability += score
-            scored += 1
-            if token in self._ends:
-                break
-            tokens.append(token)
-            if on_token is not None:
-                text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-                if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
-                    on_token(text[len(told) :])
-                    told = text
-            if len(tokens) >= self._max_new_tokens or (stop is not None and stop()):
-                break
-            if guessed and token == guessed.popleft():
-                continue
-            before = len(tokens) - 1
-            if known:
-                set_back(cache, len(layout.beginning) + len(layout.kept) + before)
-                known.clear()
-                guessed.clear()
+        def forward(token: int, before: int) -> Tensor:
             step = torch.tensor([[token]], device=self._device)
             hidden = self._forward(self._embed(step), _following(layout, before, 1), cache)
-            known.append(self._model.lm_head(hidden[0, -1]))
-        if on_token is not None and (rest := self._tokenizer.decode(tokens, skip_special_tokens=True)[len(told) :]):
-            on_token(rest)
-        return tokens, float(np.exp(log_probability / scored))
+            return torch.as_tensor(self._model.lm_head(hidden[0, -1]))
+
+        steps = GrowingSteps(forward, cache, len(layout.beginning) + len(layout.kept))
+        try:
+            return answered(logits, draft, steps, self._tokenizer, self._ends, self._max_new_tokens, on_token, stop)
+        except NoNumbers:
+            self._prefixes = Prefixes()  # they may hold it too
+            raise EngineError(self._no_numbers()) from None
 
     def _no_numbers(self) -> str:
         kind = str(self._model.dtype).removeprefix("torch.")
