@@ -15,8 +15,11 @@ import pytest
 
 from edgevlm_ros import cli
 from edgevlm_ros.bags import BagReader
-from edgevlm_ros.datasets import bddx
+from edgevlm_ros.datasets import bddx, drivelm
+from edgevlm_ros.datasets.clip import EPOCH
+from edgevlm_ros.datasets.tables import csv_rows
 from edgevlm_ros.evaluation.annotated_frames import annotated_frames
+from edgevlm_ros.evaluation.problems import Problems
 from edgevlm_ros.evaluation.streams import Stream, find_streams, open_stream
 
 START = 1_532_402_927_000_000  # microseconds, as nuScenes counts
@@ -159,13 +162,82 @@ def test_boxes_of_drivelm_are_on_the_keyframe_and_other_cameras_are_left_out(
     assert keyframe.question.text == "What is the status of <c1,CAM_FRONT,2.0,1.5>?"  # 80 of nuScenes' 1600 pixels
 
 
+def drivelm_frames(tmp_path: Path, questions: dict[str, Any]) -> Path:
+    """One keyframe as DriveLM's challenge/data/train_sample.json has it."""
+    empty = dict.fromkeys(("C", "con_up", "con_down", "cluster", "layer"))
+    qa = {kind: [pair | empty for pair in pairs] for kind, pairs in questions.items()}
+    frame = {"key_object_infos": {}, "QA": qa, "image_paths": {"CAM_FRONT": "../nuscenes/samples/CAM_FRONT/n1_0.jpg"}}
+    file = tmp_path / "v1_1_train_nus.json"
+    file.write_text(json.dumps({"s1": {"scene_description": "It stops.", "key_frames": {"s1k0": frame}}}))
+    return file
+
+
+TRAFFIC = {
+    "Q": "Identify all the traffic elements in the front view, categorize them.",
+    "A": "There are [(traffic light, green, 20.4, 0.14, 60.0, 50.0), (road sign, unknown, 80.0, -0.49, 99.0, 9.0)].",
+}
+
+
+def test_traffic_elements_of_drivelm_are_boxes_and_their_numbers_follow_the_width(
+    nuscenes: Path, tmp_path: Path
+) -> None:
+    file = drivelm_frames(tmp_path, {"perception": [TRAFFIC]})
+    options: list[str | Path] = ["--version", "v1.0-mini", "--questions", file, "--width", "80"]
+    assert convert("drivelm", nuscenes, *options, "--to", tmp_path / "bag") == 0
+    keyframe, sweep, _ = annotated_frames(tmp_path / "bag", 3)
+    assert "(traffic light, green, 1.02, 0.01, 3.00, 2.50), (road sign, unknown, 4.00, -0.02," in keyframe.answer
+    light, sign = keyframe.regions  # of the stored picture, which is 160 wide here
+    assert (light.label, light.x0, light.y0, light.x1, light.y1) == ("traffic light, green", 10, 0, 30, 25)
+    assert (sign.label, sign.x0, sign.y0) == ("road sign", 40, 0)
+    assert not sweep.regions
+
+
+def test_what_drivelm_asks_about_the_front_view_is_left_out_of_another_camera() -> None:
+    problems = Problems()
+    frame = {"QA": {"perception": [TRAFFIC, {"Q": "Is it day?", "A": "Yes."}]}}
+    found = list(drivelm.frame_answers(frame, (0, 10), "CAM_BACK", ["perception"], 1.0, problems))
+    assert [answer.question for answer in found] == ["Is it day?"]
+    assert "front view, which CAM_BACK does not see, left out: once" in problems.lines()[0]
+
+
+def bddx_file(path: Path, rows: list[list[str]]) -> Path:
+    names = [f"Answer.{n}{what}" for n in range(1, 16) for what in ("start", "end", "action", "justification")]
+    table = [["Input.Video", *names], *rows]
+    path.write_text("\n".join(",".join(row + [""] * (61 - len(row))) for row in table))
+    return path
+
+
+def test_a_span_of_bddx_holds_its_last_second_unless_the_next_begins_in_it(tmp_path: Path) -> None:
+    cells = ["0", "1", "It goes", "", "2", "3", "It slows", "", "3", "3", "It stops", "", "9", "8", "It flies", ""]
+    (row,) = csv_rows(bddx_file(tmp_path / "a.csv", [["https://host/samples-1k/a.mov", *cells]]), ["Input.Video"])
+    problems = Problems()
+    found = [((a.since - EPOCH) / 1e9, (a.until - EPOCH) / 1e9, a.answer) for a in bddx.row_answers(row, 2, problems)]
+    assert found == [(0, 2, "It goes"), (2, 3, "It slows"), (3, 4, "It stops")]
+    assert problems.lines() == ("action without a span of time, left out: once (line 2, Answer.4)",)
+
+
+def test_videos_of_bddx_are_numbered_and_chosen_as_its_lists_of_splits_name_them(tmp_path: Path) -> None:
+    video(tmp_path / "06d5-c960.mov")
+    video(tmp_path / "22b4-8ad8.mov")
+    said = ["0", "2", "It goes", "it is green"]
+    rows = [
+        ["https://host/samples-1k/06d5-c960.mov", *said],
+        [""],  # an annotator's row that was taken back
+        ["https://host/train/01b0-5f56.mov", "", "", "It goes", ""],  # counted by nobody
+        ["https://host/train/22b4-8ad8.mov", *said],
+        ["https://host/train/06d5-c960.mov", *said],  # a second annotator
+    ]
+    file = bddx_file(tmp_path / "BDD-X-Annotations_v1.csv", rows)
+    assert [clip.name for clip in bddx.clips(file, tmp_path, [], 5, Problems())] == ["bddx_00001", "bddx_00002"]
+    (clip,) = bddx.clips(file, tmp_path, ["2_22b4-8ad8"], 5, Problems())
+    assert clip.name == "bddx_00002"
+
+
 def test_bddx_says_what_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video(tmp_path / "videos" / "06d5-c960.mov")
-    names = [f"Answer.{n}{what}" for n in range(1, 16) for what in ("start", "end", "action", "justification")]
     cells = ["0", "2", "It slows", "the light is red", "2", "4", "It goes", "it is green", "x", "y", "lost", ""]
-    rows = [["Input.Video", *names], ["https://host/06d5-c960.mov", *cells], ["https://host/gone.mov", *cells]]
-    file = tmp_path / "BDD-X-Annotations_v1.csv"
-    file.write_text("\n".join(",".join(row + [""] * (61 - len(row))) for row in rows))
+    rows = [["https://host/06d5-c960.mov", *cells], ["https://host/gone.mov", *cells]]
+    file = bddx_file(tmp_path / "BDD-X-Annotations_v1.csv", rows)
     assert convert("bddx", file, "--videos", tmp_path / "videos", "--to", tmp_path / "bag") == 0
     told = capsys.readouterr().out
     assert "video that is not there, left out: once (gone)" in told

@@ -27,10 +27,12 @@ Reader = Callable[[argparse.Namespace, Problems], Iterable[Clip]]
 
 _NUSCENES = "nuScenes is CC BY-NC-SA 4.0 with terms of use of its own (nuscenes.org): not for commercial use."
 _LICENCES = {
-    "nuscenes": f"{_NUSCENES} See NuScenes-QA's repository for the licence of the questions.",
+    "nuscenes": f"{_NUSCENES} NuScenes-QA's repository is under the MIT licence.",
     "drivelm": f"{_NUSCENES} DriveLM's questions are CC BY-NC-SA 4.0.",
-    "bddx": "The videos are under BDD100K's licence (bdd-data.berkeley.edu), the texts under BDD-X's own.",
-    "lingoqa": "LingoQA has terms of its own for pictures and texts: see github.com/wayveai/LingoQA.",
+    "bddx": "The videos are under BDD100K's licence (bdd-data.berkeley.edu), the texts under UC Berkeley's: for "
+    "education and research, not for profit.",
+    "lingoqa": "LingoQA is Wayve's, not for commercial use; no model trained on it may help to operate a vehicle or a "
+    "robot (github.com/wayveai/LingoQA, LICENCE).",
     "video": "Your video and your questions: whoever is in the picture may have a say.",
 }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """DriveLM-nuScenes: questions about nuScenes' keyframes that name objects by camera and place.
 
-Format: OpenDriveLab/DriveLM, v1_0 and v1_1 JSON. `<c1,CAM_FRONT,714.3,503.6>` in a question or an answer is an object
-of key_object_infos, with its box in pixels. What is asked about an object that another camera sees is left out.
+Format: OpenDriveLab/DriveLM, docs/data_prep_nus.md and challenge/data/train_sample.json; v1_0 and v1_1 JSON.
+`<c1,CAM_FRONT,714.3,503.6>` in a question or an answer is an object of key_object_infos, with its box in pixels.
+Traffic elements are listed as `(traffic light, green, 674.86, 0.14, 723.33, 109.18)`: the edges of their boxes, pixels
+of the front camera, though the question speaks of offsets. What is asked about another camera's view is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ WIDTH = 1600
 """Pixels of nuScenes' pictures, which the numbers in the texts are of."""
 
 _OBJECT = re.compile(r"<(c\d+),(\w+),(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)>")
+_NUMBER = r"(-?\d+(?:\.\d*)?)"
+_ELEMENT = re.compile(rf"\(([^(),]{{1,80}}), ([^(),]{{1,80}}), {_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\)")
+_FRONT = "CAM_FRONT"
 
 
 def read_frames(path: Path) -> dict[str, dict[str, Any]]:
@@ -75,7 +80,11 @@ def frame_answers(
             if any(tag[2] != camera for tag in named):
                 problems.add(f"question about an object that {camera} does not see, left out", repr(question))
                 continue
-            regions = tuple(dict.fromkeys(filter(None, (_region(tag[0], objects) for tag in named))))
+            if "front view" in question and camera != _FRONT:
+                problems.add(f"question about the front view, which {camera} does not see, left out", repr(question))
+                continue
+            tagged = filter(None, (_region(tag[0], objects) for tag in named))
+            regions = tuple(dict.fromkeys([*tagged, *_elements(answer)]))
             question, answer = places_scaled(question, scale), places_scaled(answer, scale)
             if regions:
                 yield Answer(since, since + 1, question, answer, regions)
@@ -86,7 +95,19 @@ def frame_answers(
 
 def places_scaled(text: str, scale: float) -> str:
     """The text about a picture of another size: places in it are pixels, and the model sees the narrowed picture."""
+
+    def edges(element: re.Match[str]) -> str:
+        return f"({element[1]}, {element[2]}, {', '.join(f'{float(element[at]) * scale:.2f}' for at in range(3, 7))})"
+
+    text = _ELEMENT.sub(edges, text)
     return _OBJECT.sub(lambda tag: f"<{tag[1]},{tag[2]},{float(tag[3]) * scale:.1f},{float(tag[4]) * scale:.1f}>", text)
+
+
+def _elements(answer: str) -> Iterator[Region]:
+    """Traffic elements that an answer lists, in pixels of nuScenes' picture."""
+    for element in _ELEMENT.finditer(answer):
+        x0, y0, x1, y1 = (float(element[at]) for at in range(3, 7))
+        yield Region(element[1] if element[2] == "unknown" else f"{element[1]}, {element[2]}", 1.0, x0, y0, x1, y1)
 
 
 def _region(tag: str, objects: dict[str, Any]) -> Region | None:

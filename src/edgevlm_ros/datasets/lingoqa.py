@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LingoQA: segments of five pictures in four seconds, and questions about each.
 
-Format: wayveai/LingoQA; Parquet (or the same rows as a JSON list) with question_id, segment_id, images, question and
-answer. `images` are paths below the folder that the file's pictures were unpacked in.
+Format: wayveai/LingoQA, benchmark/evaluate.py, and val.parquet in its history; Parquet, or the same rows as a JSON
+list, with question_id, segment_id, images, question and answer: 100 segments, 5 questions each, and 2 answers to each.
+`images` are paths below the folder that the file's pictures were unpacked in: images/val/<segment_id>/0.jpg to 4.jpg.
 """
 
 from __future__ import annotations

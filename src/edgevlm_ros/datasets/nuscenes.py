@@ -3,6 +3,9 @@
 
 Schema: nutonomy/nuscenes-devkit, docs/schema_nuscenes.md. A scene is 20 s long; its keyframes (samples, 2 Hz) are what
 questions are about, and the sweeps between them (12 Hz in all) are what makes a stream of it.
+
+Questions: qiantianwen/NuScenes-QA, src/execution/result_eval.py: an object with `questions`, each with sample_token,
+question, answer, template_type and num_hop.
 """
 
 from __future__ import annotations
@@ -111,7 +114,7 @@ def nuscenes_qa(path: Path, types: Sequence[str]) -> dict[str, list[Row]]:
     whole = read_json(path)
     rows = whole.get("questions") if isinstance(whole, dict) else whole
     found: dict[str, list[Row]] = defaultdict(list)
-    rows = checked_rows(path, rows, ["sample_token", "question", "answer", "template_type", "num_hop"])
+    rows = checked_rows(path, rows, ["sample_token", "question", "answer", "template_type"])
     known = {str(row["template_type"]) for row in rows}
     check_types(path, types, known)
     for row in rows:
