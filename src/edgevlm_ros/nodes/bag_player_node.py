@@ -91,8 +91,8 @@ class BagPlayerNode(Node):
             pass
         if not self.context.ok():
             return
-        for publisher, _ in self._outputs.values():
-            publisher.wait_for_all_acked(Duration(seconds=_DRAIN_S))
+        for publisher in filter(None, (self._clock_output, *(output for output, _ in self._outputs.values()))):
+            publisher.wait_for_all_acked(Duration(seconds=_DRAIN_S))  # else its last words end with the process
         self.get_logger().info(
             f"played {self._published} messages in {time.monotonic() - begun:.1f} s, {self._late} of them more than "
             f"{_LATE_S * 1000:.0f} ms late, {self._unreadable} left out as unreadable"
