@@ -27,7 +27,7 @@ def check(topic: str, namespace: str = "") -> Iterator[Finding]:
         name = here.node.resolve_topic_name(topic)
         transports = {"raw": name, "compressed": f"{name}/compressed"}
         here.wait(lambda: any(map(here.node.count_publishers, transports.values())), DISCOVERY_S)
-        here.wait(lambda: False, _A_LITTLE_S)  # for the other transport
+        here.wait(lambda: all(map(here.node.count_publishers, transports.values())), _A_LITTLE_S)
         published = [kind for kind, each in transports.items() if here.node.count_publishers(each)]
         for transport in published or ["raw"]:
             yield from _listened(here, topic, transport)
