@@ -116,7 +116,7 @@ def test_a_file_that_may_not_grow_is_as_a_full_disk(tmp_path: Path, storage: str
     assert "; what came until" in result["stopped"]
     assert result["rest"] == 0, "no half record is in the way of other readers"
     assert result["left"] == list(range(len(result["left"])))
-    assert len(result["left"]) >= result["written"] >= 50
+    assert len(result["left"]) >= result["written"] >= 20, "how many depends on how they were gathered"
 
 
 @needs_mount

@@ -16,7 +16,7 @@ from edgevlm_ros.transfer.types import Status
 from soak.cloud import FaultyCloud
 
 UPLOAD = Upload(b"\xff\xd8a picture\xff\xd9", width=320, height=240, source_width=640, source_height=480)
-_LONG, _SHORT = 30.0, 0.6
+_LONG, _SHORT = 60.0, 2.0  # of which a third is for connecting, which here fails for want of time only
 
 EXPECTED = {
     "status": Status.REJECTED,

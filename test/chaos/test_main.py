@@ -45,7 +45,7 @@ def test_a_handful_of_faults_leaves_no_request_silent_and_no_traceback(tmp_path:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
     out = tmp_path / "chaos"
     done = subprocess.run(
-        [sys.executable, "-m", "chaos", "--short", "--rate", "3", "--out", str(out)],
+        [sys.executable, "-m", "chaos", "--short", "--rate", "3", "--timeout", "5", "--out", str(out)],
         env={**os.environ, "PYTHONPATH": str(TEST)},
         capture_output=True,
         text=True,

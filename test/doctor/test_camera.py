@@ -52,13 +52,21 @@ def published(ros: Ros, *topics: tuple[Any, str], old: float = 0.0, encoding: st
         thread.join()
 
 
-def looked_at(topic: str, namespace: str = "") -> dict[str, Finding]:
-    return {finding.name: finding for finding in camera.check(topic, namespace)}
+def looked_at(topic: str, namespace: str = "", *, until: str = "raw timing") -> dict[str, Finding]:
+    """What is found; once more while a busy machine lets it meet nobody within the time that people are kept waiting.
+
+    until: a finding that has to be among it.
+    """
+    for _ in range(5):
+        found = {finding.name: finding for finding in camera.check(topic, namespace)}
+        if until in found:
+            return found
+    raise AssertionError(str(found))
 
 
 def test_both_transports_are_told_with_size_and_rate(ros: Ros) -> None:
     with published(ros, (Image, "/front/image"), (CompressedImage, "/front/image/compressed")):
-        found = looked_at("image/compressed", "/front")
+        found = looked_at("image/compressed", "/front", until="compressed timing")
     assert {finding.level for finding in found.values()} == {"ok"}
     assert "/driver" in found["raw"].found
     assert found["raw images"].found == "64x48 rgb8"

@@ -207,7 +207,7 @@ def test_less_than_the_least_fails_that_frame_and_the_next_one_is_answered(short
 
 def limited(what: str, model: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(LIMITED), what, str(model)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_in_a_process_with_a_limit_frames_are_answered_with_less(tiny_model: Path) -> None:

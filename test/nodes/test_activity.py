@@ -18,7 +18,7 @@ def test_who_waits_is_woken_to_work_and_at_last_by_the_end() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     activity.wake()
-    thread.join(timeout=10.0)
+    thread.join(timeout=60.0)
     assert worked == [1]
     assert not thread.is_alive()
 
@@ -46,15 +46,15 @@ def test_the_end_waits_for_the_message_that_is_being_published() -> None:
 
     def publish() -> None:
         begun.set()
-        go_on.wait(10.0)
+        go_on.wait(60.0)
         order.append("published")
 
     publisher = threading.Thread(target=activity.publish, args=(publish,))
     ender = threading.Thread(target=lambda: (activity.end(), order.append("ended")))
     publisher.start()
-    begun.wait(10.0)
+    begun.wait(60.0)
     ender.start()
     go_on.set()
-    publisher.join(10.0)
-    ender.join(10.0)
+    publisher.join(60.0)
+    ender.join(60.0)
     assert order == ["published", "ended"]

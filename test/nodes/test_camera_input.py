@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Any
 
@@ -41,12 +42,17 @@ class Camera:
     def send(self, publisher: Any, count: int = 1, kind: Any = Image, age: float = 0.0) -> None:
         """Images of that age that came, each."""
         for _ in range(count):
-            before = len(self.taken)
-            nanoseconds = time.time_ns() - round(age * 1e9)
-            stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
             assert self.ros.spin_until(publisher.get_subscription_count)
-            publisher.publish(kind(header=Header(stamp=stamp)))
-            assert self.ros.spin_until(lambda before=before: len(self.taken) > before)
+            assert any(self._shown(publisher, kind, age) for _ in range(10)), (
+                "images are best effort, but not so little"
+            )
+
+    def _shown(self, publisher: Any, kind: Any, age: float) -> bool:
+        """Whether an image came."""
+        before = len(self.taken)
+        nanoseconds = time.time_ns() - round(age * 1e9)
+        publisher.publish(kind(header=Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9))))
+        return bool(self.ros.spin_until(lambda: len(self.taken) > before, timeout=5.0))
 
     def ill(self, after: float = 0.0) -> str:
         """What is said so many seconds from now; empty if all is well."""
@@ -63,17 +69,17 @@ def test_images_are_handed_on_with_their_time_and_counted(ros: Any) -> None:
     assert (camera.input.last, camera.input.rate) == (None, 0.0)
     assert math.isnan(camera.input.stamp_age)
     began = time.monotonic()
-    camera.send(camera.publisher("/image"), count=5, age=0.5)
+    camera.send(camera.publisher("/image"), count=5, age=0.2)
     assert [type(message) for message, _ in camera.taken] == [Image] * 5
     assert camera.input.last == camera.taken[-1][1]
     assert began < camera.input.last <= time.monotonic()
     assert camera.input.rate > 0
-    assert camera.input.stamp_age >= 0.5
+    assert camera.input.stamp_age >= 0.2
     assert camera.ill() == ""
     values = camera.input.values(time.monotonic())
     assert values["image topic"] == "/image"
     assert float(values["images [Hz]"]) > 0
-    assert float(values["stamp age [ms]"]) >= 500
+    assert float(values["stamp age [ms]"]) >= 200
 
 
 def test_a_remapped_camera_keeps_its_transport(ros: Any) -> None:
@@ -159,7 +165,7 @@ def test_stamps_of_another_clock_are_told_until_they_are_right(ros: Any) -> None
     camera = Camera(ros)
     publisher = camera.publisher("/image")
     camera.send(publisher, count=3, age=3600)
-    assert "stamped 3600.0 s old when they come, so by another clock" in camera.ill()
+    assert re.search(r"stamped 36\d\d\.\d s old when they come, so by another clock", camera.ill())
     camera.send(publisher, count=4)
     assert camera.ill() == ""
 

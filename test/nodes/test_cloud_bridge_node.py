@@ -57,10 +57,10 @@ class Robot:
         self.once = self.node.create_publisher(Question, "question/once", qos.EVENTS)
         if question:
             self.questions.publish(Question(text=question, question_id=Asked(question).id))
-        values = {"base_url": base_url, "keyframe_period": 0.2, **parameters}
+        values = {"base_url": base_url, "keyframe_period": 0.2, "timeout": 60.0, **parameters}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.bridge = ros.add(CloudBridgeNode(context=ros.context, parameter_overrides=overrides))
-        self.began, self.frames = time.time_ns(), 0
+        self.frames = 0
         self.frame: Callable[[], Image | CompressedImage] = self.picture
         self.node.create_timer(0.05, self._film)
 
@@ -73,7 +73,7 @@ class Robot:
         assert self.ros.spin_until(condition), why or f"{self.statuses} {[c.error_msg for c in self.contexts][-3:]}"
 
     def header(self) -> Header:
-        return Header(frame_id="camera", stamp=to_time(self.began + self.frames * 50_000_000))
+        return Header(frame_id="camera", stamp=to_time(time.time_ns()))
 
     def picture(self) -> Image:
         return to_image(self.header(), PICTURE, "rgb8")
@@ -136,7 +136,7 @@ def test_every_keyframe_comes_back_as_one_context_under_its_own_header(ros: Any,
     box = region.box
     assert (region.label, box.x_offset, box.y_offset, box.width, box.height) == ("cart", 80, 120, 160, 120)
     assert context.header.frame_id == "camera"
-    assert 0.0 < context.delay < 20.0
+    assert 0.0 < context.delay < 60.0
     assert context.received.sec >= context.sent.sec > 0
     assert context.bytes_up > 1000
     assert context.prompt_tokens == 150
@@ -166,7 +166,7 @@ def test_a_new_question_is_asked_at_once(ros: Any, cloud: ScriptedCloud) -> None
 def test_no_more_than_max_in_flight_wait_for_a_reply(ros: Any, cloud: ScriptedCloud) -> None:
     cloud.answer = lambda request: completion(hold=60.0)
     robot = Robot(ros, cloud.base_url, keyframe_period=0.05, max_in_flight=3).start()
-    robot.until(lambda: robot.metrics and robot.metrics[-1].in_flight == 3)
+    robot.until(lambda: robot.metrics and robot.metrics[-1].in_flight == len(cloud.chats) == 3)
     frames = robot.frames
     robot.until(lambda: robot.frames > frames + 10)
     assert len(cloud.chats) == 3
@@ -210,7 +210,8 @@ def test_each_failure_has_its_status_and_a_message_and_no_text(
     ros: Any, cloud: ScriptedCloud, reply: Reply, status: int
 ) -> None:
     cloud.answer = lambda request: reply
-    robot = Robot(ros, cloud.base_url, timeout=0.5).start()
+    # of which a third is for connecting, which on loopback fails for want of time only
+    robot = Robot(ros, cloud.base_url, timeout=2.0 if status == CloudContext.STATUS_TIMEOUT else 60.0).start()
     robot.until(lambda: len(robot.contexts) >= 2)
     for context in robot.contexts:
         assert context.status == status
@@ -250,7 +251,8 @@ def test_a_hidden_area_is_hidden_in_every_keyframe(ros: Any, cloud: ScriptedClou
 def test_a_thing_that_the_cloud_has_named_is_hidden_from_then_on(ros: Any, cloud: ScriptedCloud) -> None:
     boxed = '{"answer": "here", "regions": [{"label": "a Person", "bbox_2d": [0, 0, 500, 1000]}]}'
     cloud.answer = lambda request: completion(boxed if len(uploaded(cloud)) == 1 else '{"answer": "nobody"}')
-    robot = Robot(ros, cloud.base_url, max_in_flight=1, **{"privacy.blur_labels": ["person"]}).start()
+    robot = Robot(ros, cloud.base_url, max_in_flight=1, **{"privacy.blur_labels": ["person"], "privacy.hold": 3600.0})
+    robot.start()
     robot.until(lambda: len(robot.contexts) > 2)
     first, *later = (picture[:, :310].std() for picture in uploaded(cloud))
     assert first > 30, "the frame that shows a thing for the first time goes up whole"
@@ -278,13 +280,17 @@ def test_bad_frames_end_as_contexts_that_name_the_fault_and_good_ones_follow(ros
     robot = Robot(ros, cloud.base_url)
     depth = to_image(Header(), np.zeros((4, 4), np.float32), "32FC1")
     hollow = Image(width=0, height=0, encoding="rgb8")
-    frames = [depth, hollow, hollow, depth]
-    robot.frame = lambda: frames[robot.frames // 8] if robot.frames // 8 < len(frames) else robot.picture()
+
+    def named(words: str) -> bool:
+        return any(c.status == CloudContext.STATUS_DROPPED and words in c.error_msg for c in robot.contexts)
+
+    robot.frame = lambda: depth
     robot.start()
+    robot.until(lambda: named("32FC1 is a depth image"))
+    robot.frame = lambda: hollow
+    robot.until(lambda: named("0x0"))
+    robot.frame = robot.picture
     robot.until(lambda: CloudContext.STATUS_OK in robot.statuses)
-    errors = {context.error_msg for context in robot.contexts if context.status == CloudContext.STATUS_DROPPED}
-    assert any("32FC1 is a depth image" in error for error in errors)
-    assert any("0x0" in error for error in errors)
 
 
 @pytest.mark.parametrize("data", [b"", JPEG[: len(JPEG) // 2], b"GIF89a"], ids=["empty", "truncated", "gif"])
@@ -528,11 +534,11 @@ def test_a_tight_budget_makes_keyframes_rarer_and_says_so_but_a_new_question_goe
     words = "keyframes every 2.2 s instead of every 0.2 s: calls_per_minute = 30"
     robot.until(lambda: any(words in said.message for said in robot.diagnostics))
     assert robot.diagnostics[-1].level == DiagnosticStatus.OK
-    frames, chats = robot.frames, len(cloud.chats)
+    frames, chats, began = robot.frames, len(cloud.chats), time.monotonic()
     robot.questions.publish(Question(text="Who is there?"))
     robot.until(lambda: robot.about("Who is there?"))
     robot.until(lambda: robot.frames > frames + 30)
-    assert len(cloud.chats) <= chats + 2
+    assert len(cloud.chats) <= chats + 2 + (time.monotonic() - began) / 2.0
 
 
 def test_ctrl_c_drops_what_is_under_way_and_ends_cleanly(ros: Any, cloud: ScriptedCloud) -> None:

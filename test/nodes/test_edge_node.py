@@ -144,7 +144,7 @@ def test_a_frame_is_answered_under_its_own_header(robot: Robot) -> None:
     assert 0.0 < answer.inference_time <= answer.frame_age
     stages = (answer.prepare_time, answer.vision_time, answer.prefill_time, answer.decode_time)
     assert min(stages) > 0.0
-    assert sum(stages) == pytest.approx(answer.inference_time, rel=0.2)
+    assert sum(stages) <= 1.001 * answer.inference_time, "there is more to an answer than its stages"
 
 
 def test_a_late_context_changes_the_next_answer(robot: Robot) -> None:
@@ -160,11 +160,15 @@ def test_a_late_context_changes_the_next_answer(robot: Robot) -> None:
     robot.until(lambda: robot.focuses and robot.focuses[-1].header.stamp.sec == 3)
     assert robot.focuses[-1].mode == "attention"
     assert robot.focuses[-1].regions[0].label == "person"
-    robot.until(lambda: robot.maps and robot.overlays and robot.overlays[-1].header.stamp.sec == 3)
+    robot.until(lambda: robot.see(3.0) and robot.maps and robot.overlays[-1:] and stamped(robot.overlays[-1], 3))
     grid = np.frombuffer(robot.maps[-1].data, np.float32)
     assert (robot.maps[-1].encoding, grid.size) == ("32FC1", robot.focuses[-1].rows * robot.focuses[-1].cols)
     assert 0.0 < grid.max() <= 1.0
     assert (robot.overlays[-1].encoding, robot.overlays[-1].width) == ("bgr8", 160)
+
+
+def stamped(message: Any, second: int) -> bool:
+    return bool(message.header.stamp.sec == second)
 
 
 def test_a_dead_or_confused_cloud_changes_nothing(robot: Robot) -> None:
@@ -180,12 +184,12 @@ def test_a_dead_or_confused_cloud_changes_nothing(robot: Robot) -> None:
 
 def test_bad_frames_are_named_and_the_next_one_is_answered(robot: Robot) -> None:
     robot.see(1.0)
-    robot.camera.publish(to_image(robot.header(1), np.zeros((4, 4), np.float32), "32FC1"))
-    robot.until(lambda: "32FC1 is a depth image" in robot.process.output)
+    depth = to_image(robot.header(1), np.zeros((4, 4), np.float32), "32FC1")
     empty = to_image(robot.header(1), PICTURE, "rgb8")
     empty.width = empty.height = 0
-    robot.camera.publish(empty)
-    robot.until(lambda: robot.metrics and robot.metrics[-1].frames_bad == 2)
+    for message, told in ((depth, "32FC1 is a depth image"), (empty, "0x0")):
+        robot.until(lambda m=message, t=told: robot.camera.publish(m) or t in robot.process.output)  # type: ignore[misc]
+    robot.until(lambda: robot.metrics and robot.metrics[-1].frames_bad >= 2)
     assert robot.see(2.0).text
 
 
@@ -200,8 +204,8 @@ def test_compressed_frames_are_answered_and_truncated_ones_named(ros: Any, tiny_
     for data, told in ((b"", "image is empty"), (jpeg[: len(jpeg) // 2], "JPEG is truncated")):
         message = CompressedImage(header=robot.header(1), format="jpeg", data=data)
         robot.until(lambda m=message, t=told: robot.jpegs.publish(m) or f"/image/compressed: the {t}" in log())  # type: ignore[misc]
-    robot.jpegs.publish(CompressedImage(header=robot.header(1), format="jpeg", data=jpeg))
-    robot.until(lambda: robot.answers)
+    whole = CompressedImage(header=robot.header(1), format="jpeg", data=jpeg)
+    robot.until(lambda: robot.jpegs.publish(whole) or robot.answers)
 
 
 def test_questions_come_by_service_topic_and_parameter(robot: Robot) -> None:

@@ -26,7 +26,7 @@ from edgevlm_ros.nodes.resumption import Carried
 from support.edge_robot import Side
 
 DRIVER = Path(__file__).parents[1] / "support" / "hanging_edge_node.py"
-WATCHDOG = 2.0
+WATCHDOG = 5.0  # seconds for which a busy machine may keep a model that is well from its next token
 
 
 class Robot:
@@ -105,8 +105,8 @@ def test_a_model_that_hangs_is_replaced_and_goes_on_with_its_question_context_an
     robot.until(lambda: robot.answered(3.0).context_used)
     robot.side.answers.clear()
     robot.hang(4.0)
-    answer = robot.answered(5.0)
-    assert (answer.question, answer.context_used) == ("what is ahead?", True)
+    robot.until(lambda: robot.answered(5.0).context_used)
+    assert {answer.question for answer in robot.side.answers} == {"what is ahead?"}
     assert robot.process.popen.pid == pid
     assert Path(f"/proc/{pid}").exists()
     assert "a new process in place of one that hung, to be active" in robot.process.output

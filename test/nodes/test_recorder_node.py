@@ -112,7 +112,7 @@ def test_everything_said_is_kept(ros: Any, tmp_path: Path) -> None:
     graph.context.publish(CloudContext(header=at(0.0), status=CloudContext.STATUS_TIMEOUT, question=WHERE.text))
     graph.metrics.publish(Metrics(node="edge_node", frames_seen=7))
     lines = tmp_path / "run" / "answers.jsonl"
-    assert ros.spin_until(lambda: lines.exists() and lines.read_text()), graph.process.output
+    assert ros.spin_until(lambda: lines.exists() and "\n" in lines.read_text()), graph.process.output
     graph.tick(1.25)
     assert graph.process.interrupt() == 0
 
@@ -149,7 +149,7 @@ def test_a_ground_truth_that_comes_after_the_answer_is_kept_with_it(ros: Any, tm
     graph.tick(1.0)
     graph.truth.publish(Annotation(header=at(1.0), question=WHERE.text, question_id=WHERE.id, answer="right"))
     lines = tmp_path / "run" / "answers.jsonl"
-    assert ros.spin_until(lines.read_text), graph.process.output
+    assert ros.spin_until(lambda: "\n" in lines.read_text()), graph.process.output
     assert json.loads(lines.read_text())["truth"] == "right"
 
 
@@ -258,7 +258,9 @@ def test_several_cameras_are_one_bag_and_lines_for_each(ros: Any, tmp_path: Path
     )
     assert ros.spin_until(lambda: count(tmp_path / "bag", "/diagnostics")), "how the nodes are is kept too"
     for camera in ("front", "rear"):
-        line = json.loads((tmp_path / camera / "answers.jsonl").read_text().splitlines()[0])
+        lines = tmp_path / camera / "answers.jsonl"
+        assert ros.spin_until(lambda lines=lines: "\n" in lines.read_text())
+        line = json.loads(lines.read_text().splitlines()[0])
         assert line["text"] == camera
 
 
@@ -307,4 +309,4 @@ def test_a_disk_that_is_slower_than_what_is_said_is_a_warning(tmp_path: Path) ->
     record._last_flush -= 60.0
     level, told = recorder_node.health(record, [])
     assert level == DiagnosticStatus.WARN
-    assert told.startswith("the disk has taken nothing for 6")
+    assert told.startswith("the disk has taken nothing for ")

@@ -44,6 +44,7 @@ def test_what_the_cloud_says_of_one_camera_is_not_told_of_another(robot: EdgeRob
     robot.until(lambda: front.metrics and front.metrics[-1].contexts_applied)
     assert any(front.see(2.0 + step / 100).context_used for step in range(40))
     assert not rear.see(3.0).context_used
+    robot.until(lambda: rear.metrics)
     assert rear.metrics[-1].contexts_applied == 0
 
 
@@ -72,8 +73,8 @@ def test_metrics_and_diagnostics_tell_which_camera_they_are_about(robot: EdgeRob
     front.see(1.0)
     robot.until(lambda: front.metrics and front.metrics[-1].frames_answered)
     assert (front.metrics[-1].node, front.metrics[-1].camera) == ("edge_node", "front")
-    robot.until(lambda: robot.status("edge_node: front") and robot.status("edge_node: rear"))
     rear = robot.sides["rear"]
+    robot.until(lambda: robot.status("edge_node: front") and robot.status("edge_node: rear") and rear.metrics)
     assert rear.metrics[-1].camera == "rear"
     assert rear.metrics[-1].frames_answered == 0
 

@@ -137,6 +137,7 @@ class Robot:
         for node in (EDGE, BRIDGE):
             self._change(node, "configure", "activate")
         self._need(lambda: self.samples.answers, "no answer")
+        self._need(lambda: self.samples.replies, "no reply of the cloud")
 
     def _parameters(self) -> dict[str, dict[str, object]]:
         asked = self._asked

@@ -65,7 +65,7 @@ def test_size_and_stamps_change_while_it_runs(seen: Seen) -> None:
 
 
 def test_broken_images_are_so_many_and_then_good_ones_follow(seen: Seen) -> None:
-    seen.until("bad 2", lambda raw, compressed: _broken(raw) and _broken(compressed))
+    seen.until("bad 10", lambda raw, compressed: _broken(raw) and _broken(compressed))
     assert seen.ros.spin_until(lambda: not _broken(seen.raw[-1]) and not _broken(seen.compressed[-1]))
 
 

@@ -20,7 +20,7 @@ def cloud() -> Iterator[FaultyCloud]:
         yield cloud
 
 
-def _ask(cloud: FaultyCloud, patience: float = 20.0) -> str:
+def _ask(cloud: FaultyCloud, patience: float = 60.0) -> str:
     """The words of a reply; raises httpx.HTTPError, ValueError, LookupError or TypeError as it fails."""
     content = [{"type": "text", "text": "?"}]
     request = {"model": "m", "messages": [{"content": ""}, {"content": content}]}
