@@ -41,8 +41,8 @@ class EngineSettings:
     quantization: see QUANTIZATION_CHOICES; auto for none where the memory suffices, else nf4; weights that are saved
     quantised stay as they are. threads: CPU threads of torch, 0 for its own choice. system_prompt: told before the
     history, if not empty. focus_layers: indices of the decoder layers that attention focus steers; empty for all.
-    reuse: see TransformersEngine. image_splitting: whether families that can cut a view into many tiles do, at many
-    times the cost.
+    reuse, decoding: see TransformersEngine. image_splitting: whether families that can cut a view into many tiles do,
+    at many times the cost.
     """
 
     model: str
@@ -54,6 +54,7 @@ class EngineSettings:
     focus_layers: tuple[int, ...] = ()
     reuse: bool = True
     image_splitting: bool = False
+    decoding: str = "growing"
     revision: str = "main"
 
 
@@ -74,7 +75,13 @@ def load_engine(settings: EngineSettings) -> TransformersEngine:
         raise EngineError(f"cannot load the edge model {settings.model}: {reason}") from error
     name = Path(settings.model).name or settings.model
     return TransformersEngine(
-        architecture, name, settings.system_prompt, settings.max_new_tokens, settings.focus_layers, settings.reuse
+        architecture,
+        name,
+        settings.system_prompt,
+        settings.max_new_tokens,
+        settings.focus_layers,
+        settings.reuse,
+        decoding=settings.decoding,
     )
 
 

@@ -7,6 +7,7 @@ where it is right again nothing is left to decode. Decoding is greedy; the token
 """
 
 import gc
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ from torch import Tensor
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.drafts import Drafts, agreed
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
-from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, answered
+from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, Steps, answered
 from edgevlm_ros.edge.grouped_attention import grouped_heads
 from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
+from edgevlm_ros.edge.static_decoding import COMPILERS, StaticDecoder, StaticError
 from edgevlm_ros.edge.steering import attention_bias
 from edgevlm_ros.edge.turns import Turns
 from edgevlm_ros.transfer.conversation import Exchange
@@ -38,8 +40,14 @@ from edgevlm_ros.words import plain
 # some tokens a slice costs the same, whatever their number.
 _SLICE_SHARE = 0.1
 _SLICE_TOKENS = (32, 1024)
+# Tokens of a prompt that static decoding has room for; an answer to a longer one is decoded on its growing cache.
+_STATIC_ROOM = 2048
 _REMEMBERED_VIEWS = 4
 _REMEMBERED_HISTORIES = 8
+
+DECODINGS = ("growing", *COMPILERS)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +82,8 @@ class TransformersEngine:
 
     focus_layers: indices of the decoder layers that attention focus steers; empty for all. reuse: whether the text
     before the image is prefilled ahead. draft: whether the last answer to a question is tried as the next one's draft.
+    decoding: one of DECODINGS: on a cache that grows; or statically, as a CUDA graph of the model's own kernels or of
+    compiled ones. What cannot be done statically is done on the growing cache, and a warning says why.
     """
 
     def __init__(
@@ -85,6 +95,7 @@ class TransformersEngine:
         focus_layers: tuple[int, ...] = (),
         reuse: bool = True,
         draft: bool = True,
+        decoding: str = "growing",
     ) -> None:
         self.architecture = architecture
         self._name = name
@@ -99,6 +110,9 @@ class TransformersEngine:
         if not all(0 <= index < len(layers) for index in chosen):
             raise EngineError(f"focus layers {list(chosen)} are not all in 0..{len(layers) - 1} of {name}")
         self._attentions = [layers[index].self_attn for index in chosen]
+        self._static = (
+            None if decoding == DECODINGS[0] else self._static_decoder(COMPILERS[decoding], frozenset(chosen))
+        )
         self._capabilities = Capabilities(
             frozenset(FOCUS_MODES), reuse and can_share(self._decoder), True, architecture.resolution
         )
@@ -211,11 +225,12 @@ class TransformersEngine:
             layout, seeing = self.layout(prompt)
             guessed = self._guessed(prompt, draft)
             prepared = time.monotonic()
-            with self._steering(prompt, layout):
+            focus = self._focus(prompt, layout)
+            with self._steering(focus):
                 logits, cache, reused = self._prefill(layout, guessed)
                 self._synchronise()
-                first = time.monotonic()
-                tokens, confidence = self._decode(logits, guessed, layout, cache, on_token, stop)
+            first = time.monotonic()
+            tokens, confidence = self._decode(logits, guessed, layout, cache, focus, on_token, stop)
             end = time.monotonic()
             self._drafts.put(prompt.question, tokens)
         timings = replace(seeing, prefill=first - prepared, decode=end - first)
@@ -270,7 +285,7 @@ class TransformersEngine:
         """The logits of the first token, (vocabulary,), exactly as `complete` computes them."""
         with torch.inference_mode(), self._turns.frame():
             layout, _ = self.layout(prompt)
-            with self._steering(prompt, layout):
+            with self._steering(self._focus(prompt, layout)):
                 return self._prefill(layout)[0][0]
 
     def _see(self, image: Image, share: float) -> _Seen:
@@ -363,18 +378,20 @@ class TransformersEngine:
         deep = tuple(torch.cat(parts)[rows] for parts in zip(*(sight.deep for sight in layout.sights), strict=True))
         return embedded.masked_scatter(visual[..., None], features.to(embedded.dtype)), deep
 
-    def _steering(self, prompt: Prompt, layout: Layout) -> AbstractContextManager[None]:
-        """The attention bias that the prompt asks for; nothing at all where it would change nothing."""
+    def _focus(self, prompt: Prompt, layout: Layout) -> tuple[Tensor, int] | None:
+        """The attention bias (prompt,) that is asked for, and from which query on; None if it changes nothing."""
         if prompt.focus is None or prompt.beta == 0.0 or not prompt.focus.any():
-            return nullcontext()
+            return None
         visual = torch.nonzero(layout.ids[0] == self.architecture.image_token_id).flatten()
         before = len(layout.beginning)
         weights = torch.from_numpy(sampled(prompt.focus, layout.sights[0].pixels.boxes)).to(self._device)
         bias = torch.zeros(layout.ids.shape[1], device=self._device)
         bias[visual[: len(weights)]] = prompt.beta * weights
         bias = torch.cat([bias.new_zeros(before), bias[layout.kept]])
-        first_query = before + int((layout.kept <= visual[-1]).sum())
-        return attention_bias(self._attentions, bias, first_query)
+        return bias, before + int((layout.kept <= visual[-1]).sum())
+
+    def _steering(self, focus: tuple[Tensor, int] | None) -> AbstractContextManager[None]:
+        return nullcontext() if focus is None else attention_bias(self._attentions, *focus)
 
     def _decode(
         self,
@@ -382,6 +399,7 @@ class TransformersEngine:
         draft: tuple[int, ...],
         layout: Layout,
         cache: Any,
+        focus: tuple[Tensor, int] | None,
         on_token: OnToken | None,
         stop: Stop | None,
     ) -> tuple[list[int], float]:
@@ -389,15 +407,32 @@ class TransformersEngine:
 
         def forward(token: int, before: int) -> Tensor:
             step = torch.tensor([[token]], device=self._device)
-            hidden = self._forward(self._embed(step), _following(layout, before, 1), cache)
+            with self._steering(focus):
+                hidden = self._forward(self._embed(step), _following(layout, before, 1), cache)
             return torch.as_tensor(self._model.lm_head(hidden[0, -1]))
 
-        steps = GrowingSteps(forward, cache, len(layout.beginning) + len(layout.kept))
+        length = len(layout.beginning) + len(layout.kept)
+        steps: Steps = GrowingSteps(forward, cache, length)
+        if self._static is not None:
+            bias = None if focus is None else focus[0]
+            position = layout.positions.amax() + 1
+            steps = self._static.steps(cache, length, self._max_new_tokens, position, bias) or steps
         try:
             return answered(logits, draft, steps, self._tokenizer, self._ends, self._max_new_tokens, on_token, stop)
         except NoNumbers:
             self._prefixes = Prefixes()  # they may hold it too
+            if self._static is not None:
+                self._static.forget()
             raise EngineError(self._no_numbers()) from None
+
+    def _static_decoder(self, compiler: str, steered: frozenset[int]) -> StaticDecoder | None:
+        shape = tuple(self.architecture.positions(torch.zeros((1, 1), dtype=torch.long, device=self._device), ()).shape)
+        room = _STATIC_ROOM + self._max_new_tokens
+        try:
+            return StaticDecoder(self._decoder, self._model.lm_head, shape[:-1], steered, room, compiler)
+        except StaticError as error:
+            _log.warning("%s is decoded on a growing cache: %s", self._name, error)
+            return None
 
     def _no_numbers(self) -> str:
         kind = str(self._model.dtype).removeprefix("torch.")

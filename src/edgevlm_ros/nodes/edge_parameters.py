@@ -12,6 +12,7 @@ from edgevlm_ros.assets import model_path
 from edgevlm_ros.edge.loading import QUANTIZATION_CHOICES, EngineSettings
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.edge.served import ServedSettings
+from edgevlm_ros.edge.transformers_engine import DECODINGS
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError
 from edgevlm_ros.transfer.focus import CARRY_MODES, FOCUS_MODES, Focus
@@ -59,6 +60,13 @@ PARAMETERS = (
     ),
     Parameter("max_new_tokens", 32, "Longest answer, in tokens.", 1, 1024),
     Parameter("prompt_reuse", True, "Whether the text before the image is prefilled once for all frames."),
+    Parameter(
+        "decoding",
+        DECODINGS[0],
+        "On a cache that grows with each token; graph: the passes of one CUDA graph; compiled: by torch.compile too, "
+        "which takes a minute and a C++ compiler at the start.",
+        choices=DECODINGS,
+    ),
     Parameter("image_splitting", False, "SmolVLM, Idefics3: cut a frame into many tiles; finer, many times slower."),
     Parameter("question", "", "The standing question; empty to wait for one on 'question'.", live=True),
     Parameter("ask.queue", 4, "Questions of the action 'ask' that may wait, for each camera.", 1, 64),
@@ -193,6 +201,7 @@ def engine_settings(value: Values) -> EngineSettings:
         focus_layers=_layers(value["focus.layers"]),
         reuse=value["prompt_reuse"],
         image_splitting=value["image_splitting"],
+        decoding=value["decoding"],
         revision=value["revision"],
     )
 
