@@ -64,6 +64,15 @@ def test_the_request_carries_the_jpeg_the_question_and_the_key(cloud: ScriptedCl
     assert request.body["messages"][1]["content"][1]["text"] == "Where is the cart?"
 
 
+def test_the_request_says_how_long_a_model_may_think(cloud: ScriptedCloud) -> None:
+    ask_once(cloud.base_url, reasoning_effort="low")
+    ask_once(cloud.base_url)
+    thinking, silent = (request.body for request in cloud.chats)
+    assert thinking["reasoning_effort"] == "low"
+    assert thinking["max_completion_tokens"] > silent["max_completion_tokens"]
+    assert "reasoning_effort" not in silent
+
+
 def test_boxes_in_pixels_are_pixels_of_what_was_sent(cloud: ScriptedCloud) -> None:
     cloud.answer = lambda request: completion('{"answer": "x", "regions": [{"bbox_2d": [32, 24, 64, 48]}]}')
     box = ask_once(cloud.base_url, box_format="pixels").regions[0]
@@ -120,6 +129,10 @@ def test_a_server_that_came_back_with_another_model_is_asked_again(cloud: Script
     [
         (Reply({"error": {"message": "bad key"}}, status=401), "check the key that api_key_env or api_key_file names"),
         (Reply("no such model", status=404), "check base_url"),
+        (
+            Reply({"error": {"message": "Unsupported value: 'temperature' does not support 0."}}, status=400),
+            "set reasoning_effort to what it takes",
+        ),
         (Reply("", status=413), "lower max_side or jpeg_quality"),
         (Reply("slow down", status=429, headers={"Retry-After": "7"}), "retry after 7: raise keyframe_period"),
         (Reply(b"Internal Server Error", status=500), "HTTP 500: Internal Server Error"),

@@ -18,6 +18,8 @@ from edgevlm_ros.cloud.marked_boxes import MarkedBox, marked_boxes
             "a  cart !",
         ),
         ("<box>(1,2),(3,4)</box>", [MarkedBox("", (1, 2, 3, 4), None)], "  "),
+        ("at <|begin_of_box|>[[1,2,3,4]]<|end_of_box|>.", [MarkedBox("", (1, 2, 3, 4), None)], "at   ."),
+        ("<|begin_of_box|>red<|end_of_box|>", [], "<|begin_of_box|>red<|end_of_box|>"),
         ("<loc0001><loc0002><loc0003><loc0004>", [MarkedBox("", (2, 1, 4, 3), 1024.0)], "  "),
         (
             "<loc0001><loc0002><loc0003><loc0004> cart ; <loc0005><loc0006><loc0007><loc0008> man",
@@ -31,7 +33,7 @@ from edgevlm_ros.cloud.marked_boxes import MarkedBox, marked_boxes
         ),
         ("<box>[[1, 2, 3]]</box>", [], "  "),
     ],
-    ids=["none", "internvl", "qwen-vl", "paligemma", "paligemma twice", "florence-2", "cut"],
+    ids=["none", "internvl", "qwen-vl", "glm", "glm without", "paligemma", "paligemma twice", "florence-2", "cut"],
 )
 def test_markup_becomes_boxes_and_leaves_its_labels(text: str, boxes: list[MarkedBox], rest: str) -> None:
     assert marked_boxes(text) == (boxes, rest)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgevlm_ros.cloud.grounding import convention
-from edgevlm_ros.cloud.prompt import BOX_FORMATS, box_extent, chat_request, instruction, reply_schema
+from edgevlm_ros.cloud.prompt import BOX_FORMATS, box_extent, chat_request, instruction, reply_schema, reply_tokens
 from edgevlm_ros.cloud.reply import parse_reply
 
 
@@ -23,6 +23,21 @@ def test_the_image_comes_before_the_question_as_a_data_url() -> None:
 
 def test_without_a_model_the_choice_is_the_servers() -> None:
     assert "model" not in chat_request(system="", question="?", jpeg=b"")
+
+
+def test_a_server_that_knows_no_thinking_is_told_nothing_of_it() -> None:
+    body = chat_request(system="", question="?", jpeg=None)
+    assert body["temperature"] == 0
+    assert "reasoning_effort" not in body
+
+
+def test_who_shall_not_think_is_told_so_and_who_shall_gets_no_temperature_and_room_for_thoughts() -> None:
+    still = chat_request(system="", question="?", jpeg=None, reasoning_effort="none")
+    assert (still["reasoning_effort"], still["temperature"]) == ("none", 0)
+    thinking = chat_request(system="", question="?", jpeg=None, reasoning_effort="low")
+    assert thinking["reasoning_effort"] == "low"
+    assert "temperature" not in thinking
+    assert reply_tokens("default") == reply_tokens("none") < reply_tokens("low")
 
 
 def test_without_an_image_only_the_words_are_sent() -> None:

@@ -116,6 +116,30 @@ def test_a_plain_member_is_read_in_the_order_asked_for(member: str, rows_first: 
             "cupcake",
             (80.0, 120.0, 240.0, 240.0),
         ),
+        (  # google-gemini/cookbook, Spatial_understanding: without a fence, y before x
+            '[\n  {"box_2d": [250, 125, 500, 375], "label": "red sprinkle topping"}\n]\nOne is there.',
+            {"rows_first": True},
+            "red sprinkle topping",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # QwenLM/Qwen3-VL, omni_recognition: thousandths, and other names beside the label
+            'Rice.\n```json\n[{"bbox_2d": [125, 250, 375, 500], "label": "rice", "name_en": "Rice"}]\n```',
+            {},
+            "rice",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # GLM-4.6V behind vLLM: boxes without a label
+            "\nThe coordinates of the second bottle are <|begin_of_box|>[[125,250,375,500]]<|end_of_box|>.",
+            {},
+            "",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
+        (  # the same, asked for JSON
+            'The cat is <|begin_of_box|>[{"label": "Maine Coon-1", "bbox_2d": [125, 250, 375, 500]}]<|end_of_box|>.',
+            {},
+            "Maine Coon-1",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
         (  # InternVL documentation, grounding
             "<ref>cupcake</ref><box>[[125, 250, 375, 500]]</box>",
             {},
@@ -141,7 +165,18 @@ def test_a_plain_member_is_read_in_the_order_asked_for(member: str, rows_first: 
             (80.0, 120.0, 240.0, 240.0),
         ),
     ],
-    ids=["qwen2.5-vl", "gemini", "internvl", "qwen2-vl", "paligemma", "florence-2"],
+    ids=[
+        "qwen2.5-vl",
+        "gemini",
+        "gemini bare",
+        "qwen3-vl",
+        "glm",
+        "glm json",
+        "internvl",
+        "qwen2-vl",
+        "paligemma",
+        "florence-2",
+    ],
 )
 def test_a_familys_own_way_to_ground_is_read(reply: str, options: dict, label: str, box: tuple) -> None:
     found = read(reply, **options)
@@ -149,6 +184,7 @@ def test_a_familys_own_way_to_ground_is_read(reply: str, options: dict, label: s
     assert boxes(found) == [pytest.approx(box, abs=1e-3)]
     assert found.regions_foreign == 0
     assert found.text
+    assert "box" not in found.text
 
 
 def test_boxes_in_markup_within_a_json_answer_are_read_and_their_labels_stay() -> None:

@@ -19,7 +19,7 @@ from edgevlm_ros.cloud.completion import content_of, count_of, finished
 from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention, resolved
 from edgevlm_ros.cloud.jpeg import Upload
-from edgevlm_ros.cloud.prompt import chat_request, instructed, reply_schema
+from edgevlm_ros.cloud.prompt import ReasoningEffort, chat_request, instructed, reply_schema, reply_tokens
 from edgevlm_ros.cloud.reply import ReplyError, parse_reply, without_thoughts
 from edgevlm_ros.cloud.structured_output import StructuredOutput, StructuredOutputMode
 from edgevlm_ros.endpoint import check_base_url
@@ -62,7 +62,8 @@ class CloudClient:
     model: empty asks the server for its models once and takes the first; a server that lists none chooses itself.
     timeout: seconds for a whole request; TCP and TLS may take a third each, the upload a half, and a reply that has
     begun pauses for a third. box_format: auto goes by the model's name, by which it is asked for or which it gives
-    itself. structured_output: see StructuredOutput. allow_http: see endpoint.check_base_url.
+    itself. structured_output: see StructuredOutput. reasoning_effort: see chat_request. allow_http: see
+    endpoint.check_base_url.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CloudClient:
         max_regions: int = 8,
         max_answer_chars: int = 200,
         structured_output: StructuredOutputMode = "auto",
+        reasoning_effort: ReasoningEffort = "default",
         allow_http: bool = False,
     ) -> None:
         url = check_base_url(base_url, allow_http=allow_http)
@@ -87,6 +89,7 @@ class CloudClient:
         self._max_regions = max_regions
         self._max_answer_chars = max_answer_chars
         self._structured = StructuredOutput(structured_output)
+        self._effort = reasoning_effort
         self._named = ""  # by the server, in its last reply
         self._told_foreign = False
         self._api = ChatApi(url, api_key, timeout)
@@ -235,15 +238,16 @@ class CloudClient:
         *,
         with_image: bool = True,
         with_schema: bool = False,
-        max_tokens: int = 256,
+        max_tokens: int = 0,
     ) -> bytes:
         request = chat_request(
             system=instructed(boxes, self._max_regions),
             question=question,
             jpeg=upload.jpeg if with_image else None,
             model=self._model or self._found_model or "",
-            max_tokens=max_tokens,
+            max_tokens=max_tokens or reply_tokens(self._effort),
             schema=reply_schema(boxes, self._max_regions) if with_schema else None,
+            reasoning_effort=self._effort,
         )
         return json.dumps(request).encode()
 

@@ -42,9 +42,11 @@ class Rejected(Exception):
         self.code = code
         self.retry_after = _seconds(retry_after) if code in (429, 503) else 0.0
         said = f": {clean_text(text[:600], 160)}" if text.strip() else ""
-        super().__init__(f"HTTP {code}{said} ({self._hint(clean_text(retry_after, 40), clean_text(location, 200))})")
+        super().__init__(
+            f"HTTP {code}{said} ({self._hint(text, clean_text(retry_after, 40), clean_text(location, 200))})"
+        )
 
-    def _hint(self, retry_after: str, location: str) -> str:
+    def _hint(self, said: str, retry_after: str, location: str) -> str:
         if self.code in (401, 403):
             return "check the key that api_key_env or api_key_file names"
         if self.code == 413:
@@ -53,6 +55,8 @@ class Rejected(Exception):
             return f"too many requests{f', retry after {retry_after}' if retry_after else ''}: raise keyframe_period"
         if 300 <= self.code < 400:
             return f"set base_url to where it points: {location}"
+        if self.code == 400 and ("temperature" in said or "reasoning" in said):
+            return "a model that thinks: set reasoning_effort to what it takes, none if it may"
         if self.code >= 500:
             return "the server failed: see its log"
         return "check base_url, which usually ends in /v1, and model"

@@ -17,9 +17,10 @@ _DEFAULT: BoxFormat = "relative_1000"
 _FAMILIES: tuple[tuple[str, BoxFormat], ...] = (
     ("qwen25vl", "pixels_qwen2_5"),  # Qwen2.5-VL technical report, 2.1: absolute coordinates of the resized image
     ("gemini", "relative_1000_yx"),  # Gemini API, image understanding: [ymin, xmin, ymax, xmax], 0-1000
-    ("qwen3vl", "relative_1000"),  # Qwen3-VL cookbook, 2d_grounding: 0-1000
+    ("qwen3", "relative_1000"),  # Qwen3-VL cookbook, 2d_grounding: 0-1000; later ones too (QwenLM/Qwen3.8-Flash-Next#4)
     ("qwen2vl", "relative_1000"),  # Qwen2-VL technical report: [0, 1000)
     ("internvl", "relative_1000"),  # InternVL documentation, grounding: 0-1000
+    ("glm4", "relative_1000"),  # zai-org/glm-skills, glmv-grounding: 0-1000
     ("microlvlm", "relative_1000"),  # the bundled one
 )
 """What a name holds, its letters and digits alone, and the way of the family. The first that fits counts."""

@@ -4,6 +4,8 @@
 - `<ref>cart</ref><box>[[125, 250, 375, 500]]</box>` (InternVL), `<box>(125,250),(375,500)</box>` (Qwen-VL),
   `<|object_ref_start|>cart<|object_ref_end|><|box_start|>(125,250),(375,500)<|box_end|>` (Qwen2-VL): left, top, right,
   lower, counted as the family counts.
+- `<|begin_of_box|>[[94,598,177,991]]<|end_of_box|>` (GLM-4.5V, GLM-4.6V): the same order; the mark stands around other
+  final answers too, which are left as they are.
 - `<loc0256><loc0128><loc0512><loc0384> cart` (PaliGemma): top, left, lower, right, in 1024 bins.
 - `cart<loc_125><loc_250><loc_375><loc_500>` (Florence-2): left, top, right, lower, in 1000 bins.
 
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 
 _BOX = re.compile(
     r"(?:(?:<ref>|<\|object_ref_start\|>)(?P<label>[^<>]{0,200})(?:</ref>|<\|object_ref_end\|>)\s{0,8})?"
-    r"(?:<box>|<\|box_start\|>)(?P<corners>[-\d.,\s()\[\]]{1,400})(?:</box>|<\|box_end\|>)"
+    r"(?:<box>|<\|box_start\|>|<\|begin_of_box\|>)(?P<corners>[-\d.,\s()\[\]]{1,400})"
+    r"(?:</box>|<\|box_end\|>|<\|end_of_box\|>)"
 )
 _PALIGEMMA = re.compile(r'(?P<corners>(?:<loc\d{4}>){4})[ \t]{0,8}(?P<label>[^<>;\n{}\[\]"]{0,200})')
 _FLORENCE = re.compile(r'(?P<label>[^<>\n{}\[\]"]{0,200})(?P<corners>(?:<loc_\d{1,3}>){4})')

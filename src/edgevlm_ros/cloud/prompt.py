@@ -6,11 +6,15 @@ and boxes, as JSON. The words ask for that; where a server can hold a model to a
 """
 
 import base64
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgevlm_ros.cloud.grounding import BOX_FORMATS as BOX_FORMATS
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention
 
+ReasoningEffort = Literal["default", "none", "minimal", "low", "medium", "high"]
+REASONING_EFFORTS: tuple[str, ...] = get_args(ReasoningEffort)
+
+_REPLY_TOKENS, _THOUGHT_TOKENS = 256, 2048
 _INSTRUCTION = """\
 You look at one frame of a robot's camera and answer a question about it.
 Reply with one JSON object and nothing else:
@@ -43,18 +47,30 @@ def reply_schema(boxes: Convention, max_regions: int) -> dict[str, Any]:
     return _object({"answer": {"type": "string"}, "regions": regions})
 
 
+def thinks(effort: ReasoningEffort) -> bool:
+    """Whether a model is told to think before it replies."""
+    return effort not in ("default", "none")
+
+
+def reply_tokens(effort: ReasoningEffort) -> int:
+    """How long a reply may be; thoughts count too, and a model that spent all on them says nothing."""
+    return _REPLY_TOKENS + _THOUGHT_TOKENS * thinks(effort)
+
+
 def chat_request(
     *,
     system: str,
     question: str,
     jpeg: bytes | None,
     model: str = "",
-    max_tokens: int = 256,
+    max_tokens: int = _REPLY_TOKENS,
     schema: dict[str, Any] | None = None,
+    reasoning_effort: ReasoningEffort = "default",
 ) -> dict[str, Any]:
     """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server.
 
-    schema: of the reply, for servers that can hold a model to one.
+    schema: of the reply, for servers that can hold a model to one. reasoning_effort: default says nothing of it; while
+    they think, OpenAI's models refuse a temperature (its guide to the latest model, parameters).
     """
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     if jpeg is not None:
@@ -63,8 +79,11 @@ def chat_request(
     body: dict[str, Any] = {
         "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
         "max_completion_tokens": max_tokens,
-        "temperature": 0,
     }
+    if not thinks(reasoning_effort):
+        body["temperature"] = 0
+    if reasoning_effort != "default":
+        body["reasoning_effort"] = reasoning_effort
     if model:
         body["model"] = model
     if schema is not None:

@@ -14,6 +14,7 @@ from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.delay import DELAY_KINDS, EmulatedDelay
 from edgevlm_ros.cloud.grounding import BOX_FORMATS
 from edgevlm_ros.cloud.privacy import Privacy, read_privacy
+from edgevlm_ros.cloud.prompt import REASONING_EFFORTS
 from edgevlm_ros.cloud.selection import MODES, Rule
 from edgevlm_ros.cloud.structured_output import STRUCTURED_OUTPUT_MODES
 from edgevlm_ros.endpoint import load_api_key
@@ -99,6 +100,12 @@ PARAMETERS = (
         "Whether the reply is asked for by a JSON schema: auto until the server refuses or ignores it.",
         choices=STRUCTURED_OUTPUT_MODES,
     ),
+    Parameter(
+        "reasoning_effort",
+        "default",
+        "How long a model that can think may do so before it replies; default leaves it to the server.",
+        choices=REASONING_EFFORTS,
+    ),
     Parameter("max_regions", 8, "Regions of interest that are kept of a reply.", 0, 64),
     Parameter("max_answer_chars", 200, "Longest answer that is kept of a reply.", 1, 4000),
     Parameter("emulated_delay", "none", "A far cloud for demos: none turns all emulation off.", choices=DELAY_KINDS),
@@ -128,6 +135,7 @@ def client(value: Values) -> Callable[[], CloudClient]:
         max_regions=value["max_regions"],
         max_answer_chars=value["max_answer_chars"],
         structured_output=value["structured_output"],
+        reasoning_effort=value["reasoning_effort"],
         allow_http=value["allow_http"],
     )
 
