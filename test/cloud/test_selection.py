@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevlm_ros.cloud.selection import Heard, Look, Reason, Rule, Selection
+from edgevlm_ros.cloud.selection import Heard, Look, Reason, Rule, Selection, Sent
 from edgevlm_ros.tracking.glimpse import glimpse
 
 ASKED, OTHER = 1, 2
@@ -187,19 +188,144 @@ def test_periods_the_wrong_way_round_are_refused_by_name() -> None:
         Rule(min_period=11.0)
 
 
+# -- what early keyframes earn ---------------------------------------------------------------------------------------
+
+NOTHING_NEW = (SURE, SURE.text)
+FRAMES = [i * 0.25 for i in range(1, 200)]
+
+
+def asked_of_both(selection: Selection, now: float, reason: Reason, of_it: Heard, reply: str | None) -> None:
+    """A keyframe, what the small model says of it, and the large one's reply."""
+    sent = selection.sent(now, ASKED, nothing, reason)
+    selection.heard(of_it)
+    selection.replied(sent, reply)
+
+
+def wait_for_a_doubt(selection: Selection, now: float) -> tuple[float, Reason]:
+    """How long after the keyframe of `now` the next one goes, if the small model doubts from then on."""
+    selection.heard(UNSURE)
+    selection.heard(UNSURE)
+    for pause in FRAMES:
+        reason = selection.reason(now + pause, ASKED, 0, nothing)
+        if reason is not None:
+            return pause, reason
+    raise AssertionError("no keyframe goes any more")
+
+
+def after_calls(*calls: tuple[Reason, Heard, str | None], rule: Rule = ADAPTIVE) -> tuple[float, Reason]:
+    """The wait for a doubt after these keyframes, each with what the small and the large model say of it."""
+    selection, now = Selection(rule, 2), 0.0
+    for reason, of_it, reply in calls:
+        now += 10.0
+        asked_of_both(selection, now, reason, of_it, reply)
+    return wait_for_a_doubt(selection, now)
+
+
+def test_each_early_keyframe_that_brought_nothing_makes_the_next_wait_twice_as_long() -> None:
+    vain = (Reason.CHANGED, *NOTHING_NEW)
+    assert after_calls() == (0.25, Reason.QUESTION)
+    assert after_calls(vain) == (2.0, Reason.UNSURE)
+    assert after_calls(vain, vain) == (4.0, Reason.UNSURE)
+    assert after_calls(*[vain] * 9) == (8.0, Reason.PERIOD)
+
+
+def test_a_reply_that_says_otherwise_ends_the_waiting() -> None:
+    vain, fruitful = (Reason.CHANGED, *NOTHING_NEW), (Reason.PERIOD, SURE, "gas, left")
+    assert after_calls(vain, vain, fruitful) == (1.0, Reason.UNSURE)
+    assert after_calls(vain, fruitful, vain) == (2.0, Reason.UNSURE)
+
+
+def test_a_keyframe_by_the_clock_or_for_a_question_that_brought_nothing_is_nobody_s_fault() -> None:
+    for reason in (Reason.PERIOD, Reason.QUESTION):
+        assert after_calls(*[(reason, *NOTHING_NEW)] * 3) == (1.0, Reason.UNSURE)
+
+
+def test_a_reply_that_never_came_teaches_nothing() -> None:
+    lost = (Reason.UNSURE, SURE, None)
+    assert after_calls(lost, lost) == (1.0, Reason.UNSURE)
+    assert after_calls((Reason.CHANGED, *NOTHING_NEW), lost) == (2.0, Reason.UNSURE)
+
+
+@pytest.mark.parametrize(("then", "wait"), [(SURE, 1.0), (UNSURE, 2.0)])
+def test_a_reply_that_agrees_with_a_doubt_was_worth_it_if_the_doubt_ends(then: Heard, wait: float) -> None:
+    selection = Selection(ADAPTIVE, 2)
+    asked_of_both(selection, 0.0, Reason.UNSURE, UNSURE, UNSURE.text)
+    selection.heard(UNSURE)  # was begun before the reply
+    selection.heard(then)
+    assert wait_for_a_doubt(selection, 0.0) == (wait, Reason.UNSURE)
+
+
+def test_what_the_small_model_says_of_the_keyframe_counts_even_if_the_reply_is_there_first() -> None:
+    selection = Selection(ADAPTIVE, 2)
+    sent = selection.sent(0.0, ASKED, nothing, Reason.CHANGED)
+    selection.replied(sent, SURE.text)
+    assert selection.reason(0.1, ASKED, 0, nothing) is None
+    selection.heard(SURE)
+    assert wait_for_a_doubt(selection, 0.0) == (2.0, Reason.UNSURE)
+
+
+def test_a_new_question_does_not_wait_and_begins_anew() -> None:
+    selection = Selection(ADAPTIVE, 2)
+    for now in (0.0, 10.0, 20.0):
+        asked_of_both(selection, now, Reason.CHANGED, *NOTHING_NEW)
+    late = selection.sent(30.0, ASKED, nothing, Reason.CHANGED)
+    selection.heard(SURE)
+    assert selection.reason(30.1, OTHER, 0, nothing) is Reason.QUESTION
+    selection.sent(30.1, OTHER, nothing, Reason.QUESTION)
+    selection.replied(late, SURE.text)  # about the question before
+    selection.heard(replace(UNSURE, question_id=OTHER))
+    selection.heard(replace(UNSURE, question_id=OTHER))
+    assert selection.reason(31.1, OTHER, 0, nothing) is Reason.UNSURE
+
+
+def test_another_scene_does_not_wait_and_begins_anew() -> None:
+    selection = Selection(ADAPTIVE, 2)
+    sent = selection.sent(0.0, ASKED, painted(60), Reason.CHANGED)
+    selection.heard(SURE)
+    selection.replied(sent, SURE.text)
+    selection.heard(UNSURE)
+    selection.heard(UNSURE)
+    assert selection.reason(1.5, ASKED, 0, painted(60)) is None
+    assert selection.reason(1.75, ASKED, 0, painted(250)) is Reason.SCENE
+    selection.sent(1.75, ASKED, painted(250), Reason.SCENE)
+    assert wait_for_a_doubt(selection, 1.75) == (1.0, Reason.UNSURE)
+
+
+def test_replies_may_come_from_another_thread() -> None:
+    selection = Selection(ADAPTIVE, 2)
+    sent = selection.sent(0.0, ASKED, nothing, Reason.CHANGED)
+    selection.heard(SURE)
+    thread = Thread(target=selection.replied, args=(sent, SURE.text))
+    thread.start()
+    thread.join()
+    assert wait_for_a_doubt(selection, 0.0) == (2.0, Reason.UNSURE)
+
+
+def test_where_nobody_answers_what_is_under_way_is_forgotten() -> None:
+    selection = Selection(ADAPTIVE, 2)
+    assert len(sent_times(selection, [float(second) for second in range(0, 8000, 8)])) == 1000
+    assert len(selection._unjudged) < 10
+
+
 @given(
     st.lists(
         st.tuples(
-            st.floats(0.01, 3.0), st.integers(0, 2), st.sampled_from(["acid", "nobody", ""]), st.floats(0.0, 1.0)
+            st.floats(0.01, 3.0),
+            st.integers(0, 2),
+            st.sampled_from(["acid", "nobody", ""]),
+            st.floats(0.0, 1.0),
+            st.sampled_from(["acid", "nobody", "", None]),
+            st.booleans(),
         ),
         max_size=80,
     )
 )
 def test_whatever_is_said_keyframes_are_never_nearer_than_the_shortest_period_nor_further_than_the_longest(
-    steps: list[tuple[float, int, str, float]],
+    steps: list[tuple[float, int, str, float, str | None, bool]],
 ) -> None:
     selection, now, last = Selection(ADAPTIVE, 2), 0.0, None
-    for pause, in_flight, text, confidence in steps:
+    under_way: list[Sent] = []
+    for pause, in_flight, text, confidence, reply, newest in steps:
         now += pause
         reason = selection.reason(now, ASKED, in_flight, nothing)
         if in_flight == 2:
@@ -207,7 +333,23 @@ def test_whatever_is_said_keyframes_are_never_nearer_than_the_shortest_period_no
         elif last is not None:
             assert (reason is None) or now - last >= 1.0
             assert (reason is not None) or now - last < 8.0
+            assert selection.reason(now, OTHER, in_flight, nothing) is Reason.QUESTION
         if reason is not None:
-            selection.sent(now, ASKED, nothing)
+            under_way.append(selection.sent(now, ASKED, nothing, reason))
             last = now
         selection.heard(Heard(ASKED, text, confidence))
+        if under_way and text:
+            selection.replied(under_way.pop(-1 if newest else 0), reply)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Reason), st.sampled_from(["acid", "gas"]), st.sampled_from(["acid", "gas", None])),
+        max_size=30,
+    )
+)
+def test_after_a_reply_that_brought_something_a_doubt_waits_the_shortest_period_only(
+    calls: list[tuple[Reason, str, str | None]],
+) -> None:
+    before = [(reason, replace(SURE, text=text), reply) for reason, text, reply in calls]
+    assert after_calls(*before, (Reason.CHANGED, SURE, "nobody")) == (1.0, Reason.UNSURE)

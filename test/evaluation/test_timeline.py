@@ -120,6 +120,24 @@ def test_a_bridge_that_hears_doubts_sends_early_and_one_that_hears_nothing_late(
     assert times(untold.calls) == [0, 4]
 
 
+def test_a_bridge_that_hears_that_replies_agree_calls_less_for_the_same_doubts(tmp_path: Path) -> None:
+    line = timeline(tmp_path / "bag", seconds=12.0)
+    rule = Rule("adaptive", min_period=1.0, max_period=10.0, min_similarity=0.0)
+    question = line.question(stamp(0))
+    assert question is not None
+
+    def calls(reply: str | None) -> list[float]:
+        sending = line.sending(line.images(Fixed(0.5)), rule=rule, read=lambda call: reply)
+        for time in at_5_hz(12.0):
+            sending.until(stamp(time))
+            since = time - times(sending.calls)[-1]
+            sending.hear(stamp(time) + SECOND // 20, Heard(question.id, "gas", 0.5 if since > 0.3 else 1.0))
+        return times(sending.calls)
+
+    assert calls("acid") == calls(None) == [float(second) for second in range(12)]
+    assert calls("gas") == [0, 1, 3, 7]
+
+
 def test_an_older_frame_s_reply_that_comes_later_is_not_shown() -> None:
     question = Question("Where?")
 

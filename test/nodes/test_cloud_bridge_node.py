@@ -464,6 +464,19 @@ def test_doubts_of_the_small_model_send_keyframes_and_the_reason_is_counted(ros:
     assert robot.values()["keyframes by question"] == "1"
 
 
+def test_a_doubt_waits_longer_after_a_reply_that_agreed_until_one_says_otherwise(
+    ros: Any, cloud: ScriptedCloud
+) -> None:
+    robot = Robot(ros, cloud.base_url, **SIGNS).start()
+    robot.until(lambda: robot.contexts and robot.answers.get_subscription_count())
+    for count, then, wait in ((2, "acid, left", "0.2 s"), (3, "gas, left", "0.1 s")):  # the cloud says: acid, left
+        for _ in range(2):
+            robot.answer("gas, left", 0.5)
+        robot.until(lambda count=count: len(robot.contexts) == count)
+        robot.answer(then, 0.99)
+        robot.until(lambda wait=wait: robot.values().get("a sign sends a keyframe after") == wait, str(robot.values()))
+
+
 def test_another_scene_sends_a_keyframe(ros: Any, cloud: ScriptedCloud) -> None:
     robot = Robot(ros, cloud.base_url, **SIGNS).start()
     robot.until(lambda: robot.contexts)

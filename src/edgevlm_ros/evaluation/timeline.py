@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
-from edgevlm_ros.cloud.selection import Heard, Reason, Rule, Selection
+from edgevlm_ros.cloud.selection import Heard, Reason, Rule, Selection, Sent
 from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
 from edgevlm_ros.evaluation.robot import Bridge
@@ -44,6 +44,12 @@ class Call:
 
 Make = Callable[[int, int, Question], Call]
 """Makes the call about a keyframe, of its number, stamp and question."""
+Read = Callable[[Call], str | None]
+"""What the bridge reads in the reply to a call that is over, None if there is none."""
+
+
+def _unread(call: Call) -> None:
+    """By who does not listen to replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +130,24 @@ class Timeline:
         sending.until(self.stream.stamps[-1])
         return sending.calls
 
-    def sending(self, make: Make, budget: Budget | None = None, rule: Rule | None = None) -> Sending:
+    def sending(
+        self, make: Make, budget: Budget | None = None, rule: Rule | None = None, read: Read = _unread
+    ) -> Sending:
         """The bridge, to be led through the stream. rule: instead of its own."""
-        return Sending(self, make, budget, rule or self.bridge.keyframes)
+        return Sending(self, make, budget, rule or self.bridge.keyframes, read)
 
 
 class Sending:
     """The bridge in virtual time: decides about each frame as it comes, by what it has heard by then."""
 
-    def __init__(self, line: Timeline, make: Make, budget: Budget | None, rule: Rule) -> None:
+    def __init__(self, line: Timeline, make: Make, budget: Budget | None, rule: Rule, read: Read) -> None:
         self.calls: list[Call] = []
         self.reasons: Counter[Reason] = Counter()
-        self._line, self._make, self._budget = line, make, budget
+        self._line, self._make, self._budget, self._read = line, make, budget, read
         self._selection = Selection(rule, line.bridge.max_in_flight)
         self._stamps = list(reversed(line.stream.stamps))
         self._heard: deque[tuple[int, Heard]] = deque()
+        self._under_way: list[tuple[Call, Sent]] = []
 
     def hear(self, at: int, heard: Heard) -> None:
         """An answer that is published at this time, later than those before it."""
@@ -153,8 +162,7 @@ class Sending:
 
     def _decide(self, stamp: int) -> None:
         line, selection = self._line, self._selection
-        while self._heard and self._heard[0][0] <= stamp:
-            selection.heard(self._heard.popleft()[1])
+        self._listen(stamp)
         question, now = line.question(stamp), (stamp - line.begin) / 1e9
         in_flight = sum(call.over > stamp for call in self.calls)
         if question is None:
@@ -163,12 +171,24 @@ class Sending:
         reason = selection.reason(now, question.id, in_flight, look)
         if reason is None or (self._budget is not None and not self._budget.open(stamp)):
             return
-        selection.sent(now, question.id, look)
+        sent = selection.sent(now, question.id, look, reason)
         self.reasons[reason] += 1
         call = self._make(len(self.calls) + 1, stamp, question)
         if self._budget is not None:
             self._budget.spend(call.sent, call.bytes_up)
         self.calls.append(call)
+        self._under_way.append((call, sent))
+
+    def _listen(self, now: int) -> None:
+        """Tells the selection what the bridge has heard by then, in order of time."""
+        over = sorted((pair for pair in self._under_way if pair[0].over <= now), key=lambda pair: pair[0].over)
+        self._under_way = [pair for pair in self._under_way if pair[0].over > now]
+        for until in (*(call.over for call, _ in over), now):
+            while self._heard and self._heard[0][0] <= until:
+                self._selection.heard(self._heard.popleft()[1])
+            while over and over[0][0].over <= until:
+                call, sent = over.pop(0)
+                self._selection.replied(sent, self._read(call))
 
 
 class Camera:

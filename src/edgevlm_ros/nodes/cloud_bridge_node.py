@@ -30,7 +30,7 @@ from edgevlm_ros.cloud.budget import Budget, Limits
 from edgevlm_ros.cloud.client import CloudClient
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
 from edgevlm_ros.cloud.privacy import Area, Hiding, Privacy
-from edgevlm_ros.cloud.selection import Rule, Selection
+from edgevlm_ros.cloud.selection import Rule, Selection, Sent
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
 from edgevlm_ros.endpoint import check_base_url
 from edgevlm_ros.images import ImageError, to_rgb
@@ -63,6 +63,7 @@ class CloudBridgeNode(CameraNode):
         # ids of the keyframes that are under way, by the schedule and beside it: the uplink's thread takes them out
         self._scheduled: set[int] = set()
         self._asked_once: set[int] = set()
+        self._unheard: dict[int, Sent] = {}  # keyframes by the schedule whose reply the selection has not heard
         self._hiding = Hiding(Privacy())
         self._hidden = 0
         self._tally = CloudTally()
@@ -84,7 +85,7 @@ class CloudBridgeNode(CameraNode):
         assert self._connect is not None
         self._tally = CloudTally()
         self._newest = None
-        self._scheduled, self._asked_once = set(), set()
+        self._scheduled, self._asked_once, self._unheard = set(), set(), {}
         self._selection = Selection(bridge_parameters.rule(self._settings), self._settings["max_in_flight"])
         self._uplink = Uplink(
             self._connect(),
@@ -133,7 +134,7 @@ class CloudBridgeNode(CameraNode):
         reason = self._selection.reason(now, question.id, len(self._scheduled), look)
         if reason is None:
             return
-        self._selection.sent(now, question.id, look)
+        self._unheard[self._keyframes + 1] = self._selection.sent(now, question.id, look, reason)
         self._tally.reasons[reason] += 1
         self.get_logger().debug(f"keyframe {self._keyframes + 1} of {self._image_topic}: {reason.value}")
         self._send(message, question, self._scheduled, urgent)
@@ -175,6 +176,8 @@ class CloudBridgeNode(CameraNode):
         """A keyframe has come back. From the uplink's thread."""
         keyframe, result = exchange.keyframe, exchange.result
         under_way.discard(keyframe.id)
+        if (mine := self._unheard.pop(keyframe.id, None)) is not None:
+            self._selection.replied(mine, result.text if result.status is Status.OK else None)
         failed, now = self._tally.failures_in_a_row, time.monotonic()
         self._tally.count(exchange, now)
         if exchange.upload is not None:
@@ -215,6 +218,7 @@ class CloudBridgeNode(CameraNode):
         now = time.monotonic()
         held = self._uplink.words(now, self._selection.usual_period) if self._uplink else ""
         values["keyframes are held back"] = held or "no"
+        values["a sign sends a keyframe after"] = f"{self._selection.sign_period:g} s"
         values["structured output"] = self._uplink.structured_output if self._uplink else ""
         level, words = self._tally.health(now, self._host, self._key_from)
         return self._tally.metrics(in_flight), values, (level, "; ".join(filter(None, (words, held))))

@@ -54,7 +54,8 @@ def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = N
 
     knobs: fields of Replacement, of Focus and of the bridge's Rule ("keyframes") that differ from the robot's.
     """
-    sending = scene.sending(scene.images(link), rule=replace(scene.bridge.keyframes, **knobs.get("keyframes", {})))
+    rule = replace(scene.bridge.keyframes, **knobs.get("keyframes", {}))
+    sending = scene.sending(scene.images(link), rule=rule, read=lambda call: text_of(scene, call))
     robot = scene.robot
     pipeline = Pipeline(
         scene.small,
@@ -96,6 +97,12 @@ def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = N
 
 def known_from(scene: Scene, call: Call) -> int:
     return call.over + (scene.cost(timings.TAKE_IN, call.stamp) if call.arrival is not None else 0)
+
+
+def text_of(scene: Scene, call: Call) -> str | None:
+    """What the bridge reads in the reply to a call, None if there is none."""
+    reply = None if call.arrival is None else scene.reply(call.stamp, call.question)
+    return None if reply is None else reply.text
 
 
 def heard_of(answer: Answer) -> Heard:
