@@ -14,7 +14,7 @@ import pytest
 
 from edgevlm_ros.processes import ProcessError, Processes, last_words
 
-SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
+SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 DEAF = "import signal; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN);" + SLEEPER
 
 
@@ -23,7 +23,7 @@ def python(code: str) -> list[str]:
 
 
 def is_up(children: Processes, name: str) -> bool:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         if children.log(name).exists() and "up" in children.log(name).read_text():
             return True
@@ -32,7 +32,7 @@ def is_up(children: Processes, name: str) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         state = Path(f"/proc/{pid}/stat")
         if not state.exists() or state.read_text().split()[2] == "Z":
@@ -72,7 +72,7 @@ def test_ctrl_c_stops_a_child_with_its_own_children(tmp_path: Path) -> None:
 
 def test_a_child_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "edgevlm_ros.processes._STOP", ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0))
+        "edgevlm_ros.processes._STOP", ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 60.0))
     )
     with Processes(tmp_path) as children:
         children.start("node", python(DEAF))
@@ -85,7 +85,7 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "import pathlib, sys, time; from edgevlm_ros.processes import Processes\n"
         f"children = Processes(pathlib.Path({str(tmp_path)!r}))\n"
         f"children.start('node', [sys.executable, '-c', {'import os; print(os.getpid());' + SLEEPER!r}])\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     parent = subprocess.Popen(python(code))
     assert is_up(Processes(tmp_path), "node")

@@ -175,16 +175,16 @@ def test_a_reply_without_an_answer_is_unparsable(cloud: ScriptedCloud, reply: Re
 
 @pytest.mark.parametrize(
     "reply",
-    [completion(hold=20.0), completion(drip=0.05)],
+    [completion(hold=60.0), completion(drip=0.05)],
     ids=["silent", "dripping"],
 )
 def test_a_reply_that_takes_too_long_is_a_timeout(cloud: ScriptedCloud, reply: Reply) -> None:
     cloud.answer = lambda request: reply
     start = time.monotonic()
-    result = ask_once(cloud.base_url, timeout=0.6)
+    result = ask_once(cloud.base_url, timeout=1.5)
     assert result.status is Status.TIMEOUT
-    assert "timeout = 0.6 s" in result.error or "too slow" in result.error
-    assert time.monotonic() - start < 5.0
+    assert "timeout = 1.5 s" in result.error or "too slow" in result.error
+    assert time.monotonic() - start < 30.0
 
 
 @pytest.mark.parametrize(
@@ -366,10 +366,10 @@ def test_a_server_that_refuses_everything_is_not_asked_twice_for_ever(cloud: Scr
 
 
 def test_the_schema_is_no_reason_to_wait_longer_than_the_timeout(cloud: ScriptedCloud) -> None:
-    cloud.answer = lambda request: NO_SCHEMAS if with_schema(request) else completion(hold=20.0)
+    cloud.answer = lambda request: NO_SCHEMAS if with_schema(request) else completion(hold=60.0)
     start = time.monotonic()
-    assert ask_once(cloud.base_url, timeout=0.6).status is Status.TIMEOUT
-    assert time.monotonic() - start < 5.0
+    assert ask_once(cloud.base_url, timeout=1.5).status is Status.TIMEOUT
+    assert time.monotonic() - start < 30.0
 
 
 @pytest.mark.parametrize("prose", ["The cart is on the left.", "左边", "  <think>Hm.</think> On the left."])

@@ -48,7 +48,7 @@ def ask(server: LvlmServer) -> tuple[CloudResult, bool | None]:
     return asyncio.run(conversation())
 
 
-def gone(pid: int, within: float = 20.0) -> bool:
+def gone(pid: int, within: float = 90.0) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
         try:
@@ -163,7 +163,9 @@ def test_it_ends_with_the_process_that_started_it(folder: Path) -> None:
         "import os, sys; from edgevlm_ros.cloud.server import LvlmServer\n"
         "server = LvlmServer(sys.argv[1]); server.start(); print(server.pid, flush=True); os._exit(9)"
     )
-    parent = subprocess.run([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, timeout=60)
+    parent = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, timeout=200
+    )
     assert gone(int(parent.stdout))
 
 
@@ -174,16 +176,16 @@ def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
         line = process.stdout.readline()
         assert "serving" in line
         port = int(line.split("127.0.0.1:")[1].split("/")[0])
-        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", timeout=10)
+        httpx.get(f"http://127.0.0.1:{port}/health", timeout=60)
 
 
 def test_the_command_says_in_one_line_what_is_wrong() -> None:
     command = [sys.executable, "-m", "edgevlm_ros.cloud.server", "--model", "no_such_lvlm", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     assert done.stderr.startswith("error: model 'no_such_lvlm'")
     assert "Traceback" not in done.stderr

@@ -26,7 +26,7 @@ QUESTION = Question("Where is the cart?")
 class Bridge:
     """What stands around an uplink: it collects what comes back."""
 
-    def __init__(self, base_url: str, timeout: float = 20.0, **options) -> None:
+    def __init__(self, base_url: str, timeout: float = 60.0, **options) -> None:
         self.exchanges: list[Exchange] = []
         self.threads: set[str] = set()
         self.warnings: list[str] = []
@@ -36,7 +36,7 @@ class Bridge:
         self.uplink.submit(Keyframe(number, QUESTION, make_upload, urgent), self._finished)
 
     def wait(self, count: int) -> list[Exchange]:
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 90.0
         while len(self.exchanges) < count:
             assert time.monotonic() < end, f"{len(self.exchanges)} of {count} came back"
             time.sleep(0.01)
@@ -81,7 +81,7 @@ def test_a_keyframe_comes_back_with_its_answer(connect: Callable[..., Bridge]) -
     assert exchange.keyframe.id == 7
     assert exchange.result.text == "acid, left"
     assert exchange.upload == UPLOAD
-    assert 0.0 < exchange.delay < 20.0
+    assert 0.0 < exchange.delay < 60.0
     assert bridge.threads == {"uplink"}
     assert bridge.uplink.in_flight == 0
 
@@ -97,14 +97,22 @@ def test_what_is_found_out_about_a_server_is_told_once(cloud: ScriptedCloud, con
 
 
 def test_replies_come_back_in_order_of_arrival(cloud: ScriptedCloud, connect: Callable[..., Bridge]) -> None:
-    holds = iter([0.6, 0.0])
-    cloud.answer = lambda request: completion(hold=next(holds, 0.0))
+    held, first = threading.Event(), iter([True])
+
+    def answer(request: Request) -> Reply:
+        if next(first, False):
+            held.wait(60.0)
+        return completion()
+
+    cloud.answer = answer
     bridge = connect()
     bridge.send(1)
     while not cloud.chats:
         time.sleep(0.01)
     bridge.send(2)
     assert bridge.uplink.in_flight == 2
+    bridge.wait(1)
+    held.set()
     bridge.wait(2)
     assert bridge.ids == [2, 1]
 
@@ -118,7 +126,7 @@ def test_closing_drops_what_is_under_way_and_says_so(cloud: ScriptedCloud, conne
     bridge.send(2)
     start = time.monotonic()
     bridge.uplink.close()
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 30.0
     assert sorted(bridge.ids) == [1, 2]
     assert bridge.statuses == [Status.DROPPED] * 2
     assert "stopped before the reply" in bridge.exchanges[0].result.error
@@ -144,17 +152,16 @@ def test_a_frame_that_cannot_be_sent_comes_back_with_the_reason(
 
 
 def test_submitting_does_not_wait_for_the_encoding(connect: Callable[..., Bridge]) -> None:
-    bridge = connect()
-    start = time.monotonic()
-    bridge.send(1, lambda: time.sleep(0.5) or UPLOAD)
-    assert time.monotonic() - start < 0.25
-    assert bridge.wait(1)[0].delay >= 0.5
+    bridge, go_on = connect(), threading.Event()
+    bridge.send(1, lambda: UPLOAD if go_on.wait(60.0) else 1 / 0)
+    assert bridge.uplink.in_flight == 1
+    go_on.set()
+    assert bridge.wait(1)[0].upload == UPLOAD
 
 
 def test_an_emulated_delay_holds_the_reply_back_and_the_place_in_flight(connect: Callable[..., Bridge]) -> None:
     bridge = connect(emulated=EmulatedDelay(kind="fixed", seconds=0.5))
     bridge.send(1)
-    time.sleep(0.3)
     assert bridge.uplink.in_flight == 1
     assert bridge.wait(1)[0].delay >= 0.5
     assert bridge.statuses == [Status.OK]
@@ -175,7 +182,7 @@ def test_a_server_that_looks_at_no_image_is_reported_once(cloud: ScriptedCloud, 
     for number in (1, 2, 3):
         bridge.send(number)
         bridge.wait(number)
-    end = time.monotonic() + 20.0
+    end = time.monotonic() + 90.0
     while not bridge.warnings and time.monotonic() < end:
         time.sleep(0.01)
     bridge.uplink.close()
@@ -280,11 +287,11 @@ def test_a_server_that_comes_back_is_used_within_twice_the_pause_between_probes(
         film(2.0)
         probes = len(cloud.callers)
         ill.clear()
-        start = time.monotonic()
-        film(20.0)
-        assert time.monotonic() - start < 2 * longest
+        film(60.0)
         bridge.uplink.close()
-    assert 5 <= probes <= 12, "2 failures, pauses of 0.05, 0.1, 0.2, then 0.4 s, each shortened by up to a quarter"
+        after = len(cloud.callers) - probes
+    assert 3 <= probes <= 12, "2 failures, pauses of 0.05, 0.1, 0.2, then 0.4 s, each shortened by up to a quarter"
+    assert after <= 3, "a probe that was under way, the next one, and a look whether images are seen"
     assert bridge.statuses[-1] is Status.OK
 
 

@@ -40,7 +40,7 @@ def _said(model: Any, processor: Any, image: np.ndarray, answers: tuple[str, ...
 def test_a_tiny_model_is_small_and_quick_to_build(size: str) -> None:
     start = time.process_time()
     model, _ = build(size)
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 10.0
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters(size) < 1_000_000
 
 

@@ -259,13 +259,13 @@ def test_another_reason_to_refuse_a_prompt_teaches_nothing(server: ScriptedCloud
 
 
 def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
-    server.answer = answering(stream(*("word " for _ in range(200)), drip=0.0005))
+    server.answer = answering(stream(*("word " for _ in range(200)), drip=0.002))
     pieces: list[str] = []
     start = time.monotonic()
     completion = connect(server).complete(prompt(), pieces.append, stop=lambda: len(pieces) == 3)
     assert completion.text == "word word word"
     assert len(pieces) == 3
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 25.0
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
@@ -289,8 +289,8 @@ def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
             "slot lost.*see the server",
         ),
         (Reply(b"<html>login</html>"), "before the answer was whole"),
-        (stream("left", hold=20.0), "timeout = 0.6 s"),
-        (stream("left", drip=0.05), "timeout = 0.6 s"),
+        (stream("left", hold=60.0), "timeout = 1.5 s"),
+        (stream("left", drip=0.05), "timeout = 1.5 s"),
     ],
     ids=[
         *("401", "404", "307", "500", "503", "cut", "truncated", "cut-later", "half-json", "deep", "error-event"),
@@ -300,12 +300,12 @@ def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
 def test_a_failure_says_what_to_do_and_the_next_frame_is_answered(
     server: ScriptedCloud, reply: Reply, hint: str
 ) -> None:
-    engine = connect(server, timeout=0.6)
+    engine = connect(server, timeout=1.5 if "timeout" in hint else 60.0)
     server.answer = answering(reply)
     start = time.monotonic()
     with pytest.raises(EngineError, match=f"(?s){hint}"):
         engine.complete(prompt())
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 25.0
     server.answer = answering(stream("left"))
     assert engine.complete(prompt()).text == "left"
 
@@ -387,7 +387,7 @@ def test_a_server_that_lists_no_model_chooses_itself(server: ScriptedCloud, mode
         (Reply("Loading model", status=503), {}, "still loads its model"),
         (Reply(b"<html>hello</html>"), {}, "hello.*does server_url end in /v1"),
         (Reply([1]), {}, "where a JSON object belongs"),
-        (Reply(listing("a").body, hold=20.0), {"timeout": 0.5}, "timeout = 0.5 s"),
+        (Reply(listing("a").body, hold=60.0), {"timeout": 0.5}, "timeout = 0.5 s"),
     ],
     ids=["several", "missing", "401", "loading", "html", "list", "silent"],
 )
