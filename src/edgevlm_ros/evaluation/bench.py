@@ -120,8 +120,15 @@ class WatchedEngine(TransformersEngine):
     history: tuple[Exchange, ...] = ()
     draft: tuple[int, ...] | None = None
 
-    def __init__(self, architecture: Architecture, name: str, reuse: bool) -> None:
-        super().__init__(architecture, name, max_new_tokens=NEW_TOKENS, reuse=reuse)
+    def __init__(
+        self,
+        architecture: Architecture,
+        name: str,
+        reuse: bool,
+        tokens: int = NEW_TOKENS,
+        decoding: str = "growing",
+    ) -> None:
+        super().__init__(architecture, name, max_new_tokens=tokens, reuse=reuse, decoding=decoding)
         self.taking_in = threading.Event()
         short = [question for question in _QUESTIONS if self.count_tokens(question.text) <= _QUESTION_TOKENS]
         self.question = [*short, _QUESTIONS[-1]][0]

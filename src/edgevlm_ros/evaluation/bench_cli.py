@@ -40,8 +40,12 @@ In OUT: bench.json (all figures, and the ratios that the project claims, reached
 first_token.png, stages.png. A missed ratio is no failure: the exit code is 0. Figures want a machine that does nothing
 else.
 
+With --ways it measures instead how answers of 8 and 32 tokens are decoded, with 512 tokens of history: on a growing
+cache, as a CUDA graph, compiled, beside model.generate and the least that the device would need, measured too.
+
   edgevlm bench --quick                            the bundled model alone, a minute
   edgevlm bench --models ~/models/SmolVLM-256M     your own model
+  edgevlm bench --models qwen2.5-vl-3b --device cuda --ways growing graph     the fast path on a GPU
 """
 
 
@@ -67,6 +71,9 @@ def add_parser(subparsers: Any) -> None:
         help="of torch (its own choice; a micro model gets 1)",
     )
     add("--quick", action="store_true", help=f"the bundled model, {_QUICK_REPEATS} repeats, {_QUICK_MINUTES:g} minute")
+    add("--device", default="cpu", metavar="NAME", help="cpu, cuda or cuda:N (%(default)s)")
+    add("--dtype", default="", help="float32, bfloat16 or float16 (float32 on the CPU, bfloat16 on a GPU)")
+    add("--ways", nargs="+", metavar="WAY", help="compare ways to decode: growing, graph, compiled")
     parser.set_defaults(run=run)
 
 
@@ -100,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     except AssetError as error:
         print(f"error: {error}\nSizes with random weights: {', '.join(SIZES)}", file=sys.stderr)
         return 2
+    from edgevlm_ros.evaluation.bench_paths import paths_markdown
     from edgevlm_ros.evaluation.bench_plots import draw_first_token, draw_stages
     from edgevlm_ros.evaluation.bench_report import markdown, ratios
     from edgevlm_ros.evaluation.message_cost import decode_image_ms, publish_ms
@@ -107,6 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     begun, results = time.monotonic(), []
+    more = ["--device", arguments.device]
+    more += ["--dtype", arguments.dtype] if arguments.dtype else []
+    more += ["--ways", *arguments.ways] if arguments.ways else []
     around = {"decode_image_ms": decode_image_ms(bag_path("demo")), "publish_ms": publish_ms()}
     # a background job of a shell is deaf to Ctrl-C, and a terminated run must not leave its child
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -114,7 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
         for index, model in enumerate(models):
             left = 60 * minutes - (time.monotonic() - begun)
             weights = [_WEIGHTS.get(other, 1.0) for other in models[index:]]
-            results.append(measured(model, out, left * weights[0] / sum(weights), repeats, arguments.threads))
+            seconds = left * weights[0] / sum(weights)
+            results.append(measured(model, out, seconds, repeats, arguments.threads, more))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -124,7 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
     bench = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": f"edgevlm bench --models {' '.join(models)} --repeats {repeats} --minutes {minutes:g}"
-        + (f" --threads {arguments.threads}" if arguments.threads else ""),
+        + (f" --threads {arguments.threads}" if arguments.threads else "")
+        + f" {' '.join(more)}",
         "machine": machine(),
         "versions": versions(),
         "seconds": round(time.monotonic() - begun, 1),
@@ -135,21 +148,31 @@ def run(arguments: argparse.Namespace) -> int:
     }
     (out / "bench.json").write_text(json.dumps(bench, indent=1) + "\n")
     table = markdown(bench)
+    if ways := [paths_markdown(result) for result in results if "paths" in result]:
+        table = "\n".join([table.partition("## What is claimed")[0], *ways])
     (out / "bench.md").write_text(table)
+    print(table)
+    if arguments.ways:
+        print(f"{shown(out / 'bench.json')}, and beside it bench.md")
+        return 0
     draw_first_token(results, out / "first_token.png")
     draw_stages(results, out / "stages.png")
-    print(table)
     print(f"{shown(out / 'bench.json')}, and beside it bench.md, first_token.png, stages.png")
     return 0
 
 
-def measured(model: str, out: Path, seconds: float, repeats: int, threads: int) -> dict[str, Any]:
-    """What a process of its own measured of a model; its `reason`, if it has one, says what went wrong."""
+def measured(
+    model: str, out: Path, seconds: float, repeats: int, threads: int, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a process of its own measured of a model; its `reason`, if it has one, says what went wrong.
+
+    more: arguments of that process.
+    """
     name = Path(model).name
     result_file, log = out / f".{name}.json", out / f"{name}.log"
     result_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "edgevlm_ros.evaluation.bench_process", model, "--result", str(result_file)]
-    command += ["--seconds", str(max(seconds, 1.0)), "--repeats", str(repeats), "--threads", str(threads)]
+    command += ["--seconds", str(max(seconds, 1.0)), "--repeats", str(repeats), "--threads", str(threads), *more]
     with log.open("w") as errors, tqdm(desc=name, unit="frame", total=1) as bar:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         watchdog = threading.Timer(1.5 * seconds + _GRACE_S, process.kill)

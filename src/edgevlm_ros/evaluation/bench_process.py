@@ -21,13 +21,16 @@ from edgevlm_ros.assets import bag_path, model_path
 from edgevlm_ros.edge import random_models
 from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import architecture_of
-from edgevlm_ros.edge.loading import EngineSettings, load_engine
+from edgevlm_ros.edge.loading import EngineSettings, device_named, load_engine
+from edgevlm_ros.edge.transformers_engine import DECODINGS
 from edgevlm_ros.evaluation.annotated_frames import annotated_frames
 from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, rounds, rows
+from edgevlm_ros.evaluation.bench_paths import Paths, measure_paths
 from edgevlm_ros.evaluation.bench_stream import FEWEST_FRAMES, stream
 from edgevlm_ros.machine import available_memory
 from edgevlm_ros.transfer.types import Image
 
+DTYPES = ("float32", "bfloat16", "float16")
 _LARGE = 1_000_000_000  # parameters from which on a small frame is shown: minutes otherwise
 _MICRO = 50_000_000  # parameters up to which a second thread gains nothing and suffers from whatever else runs
 _WIDTH, _SMALL_WIDTH = 640, 224
@@ -35,9 +38,9 @@ _MARGIN = 1.5 * 2**30  # bytes beside the weights: libraries, activations, cache
 _STREAM_SHARE = 0.4  # of a model's time
 
 
-def too_large(parameters: int, available: int) -> str:
-    """Why a model of so many parameters does not fit into so many bytes, or ""."""
-    need = parameters * 4 + _MARGIN
+def too_large(parameters: int, available: int, size: int = 4) -> str:
+    """Why a model of so many parameters of so many bytes does not fit into those available, or ""."""
+    need = parameters * size + _MARGIN
     if need <= available:
         return ""
     return f"{parameters / 1e9:.1f} B parameters need {need / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free"
@@ -52,11 +55,14 @@ def parameters_of(model: str) -> int:
     return sum(parameter.numel() for parameter in empty.parameters())
 
 
-def load(model: str) -> Architecture:
-    """In fp32 on the CPU. model: as for parameters_of."""
+def load(model: str, device: torch.device, dtype: torch.dtype) -> Architecture:
+    """model: as for parameters_of."""
     if model not in random_models.SIZES:
-        return load_engine(EngineSettings(model_path(model), device="cpu")).architecture
-    weights, processor = random_models.build(model)
+        loaded = load_engine(EngineSettings(model_path(model), device=str(device))).architecture
+        loaded.model.to(dtype)
+        return loaded
+    weights, processor = random_models.build(model, dtype=dtype)
+    weights.to(device)
     family = architecture_of(weights.config.model_type)
     assert family is not None
     return family(weights, processor)
@@ -78,33 +84,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--repeats", type=int, required=True)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", type=device_named, default=torch.device("cpu"))
+    parser.add_argument("--dtype", choices=DTYPES, default="")
+    parser.add_argument("--ways", nargs="+", choices=DECODINGS)
     asked = parser.parse_args(arguments)
     _protect_others()
     start, parameters = time.perf_counter(), parameters_of(asked.model)
     threads = asked.threads or (1 if parameters < _MICRO else 0)
     if threads:
         torch.set_num_threads(threads)
-    about = {"model": asked.model, "parameters": parameters, "dtype": "float32", "threads": torch.get_num_threads()}
-    reason = too_large(parameters, available_memory())
+    dtype = getattr(torch, asked.dtype or ("bfloat16" if asked.device.type == "cuda" else "float32"))
+    about = {"model": asked.model, "parameters": parameters, "dtype": str(dtype).removeprefix("torch.")}
+    about |= {"device": _device(asked.device), "threads": torch.get_num_threads()}
+    rooms = [available_memory()] + ([torch.cuda.mem_get_info(asked.device)[0]] if asked.device.type == "cuda" else [])
+    reason = too_large(parameters, min(rooms), dtype.itemsize)
     if reason:
         _write(asked.result, {**about, "reason": reason})
         return
-    architecture = load(asked.model)
-    width = _SMALL_WIDTH if parameters > _LARGE else _WIDTH
+    architecture = load(asked.model, asked.device, dtype)
+    small = parameters > _LARGE and asked.device.type == "cpu" and not asked.ways
+    width = _SMALL_WIDTH if small else _WIDTH
     images = [shrunk(one.frame.image, width) for one in annotated_frames(bag_path("demo"), 60)]
-    bench = Bench(architecture, asked.model, images[0])
     about["frame"] = f"{images[0].shape[1]}x{images[0].shape[0]}"
     about["load_s"] = round(time.perf_counter() - start, 1)
+    if asked.ways:
+        paths = Paths(architecture, asked.model, images[0], asked.ways)
+        left = asked.seconds - (time.perf_counter() - start)
+        _write(asked.result, {**about, "paths": measure_paths(paths, left, asked.repeats, _told)})
+        return
+    bench = Bench(architecture, asked.model, images[0])
     pixels: dict[Point, int] = {}
 
     def tell(results: Results, kind: str, point: Point) -> None:
         pixels.setdefault(point, bench.pixels(point))
         _write(asked.result, _result(about, results, pixels))
         done = sum(map(len, results.measured.values()))
-        print(json.dumps([done, total, f"{kind} {point.mode} {point.history}"]), flush=True)
+        _told(done, total, f"{kind} {point.mode} {point.history}")
 
     total = sum(map(len, rounds(bench.engine.capabilities, asked.repeats)))
-    print(json.dumps([0, total, "first frame"]), flush=True)
+    _told(0, total, "first frame")
     streaming = 0.0
     if parameters < _LARGE:
         frame = bench.measure("reuse", Point("none", 0)).seconds
@@ -117,11 +135,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = measure_all(bench, left - streaming, asked.repeats, tell)
     result = _result(about, results, pixels)
     if streaming:
-        print(json.dumps([total, total, "stream"]), flush=True)
+        _told(total, total, "stream")
         result["stream"] = stream(bench.engine, images, streaming)
     else:
         result["left_out"]["stream"] = f"{FEWEST_FRAMES} frames would take too long"
     _write(asked.result, result)
+
+
+def _told(done: int, total: int, what: str) -> None:
+    """A line for the process that started this one."""
+    print(json.dumps([done, total, what]), flush=True)
+
+
+def _device(device: torch.device) -> str:
+    return f"{device}: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
 
 
 def _protect_others() -> None:

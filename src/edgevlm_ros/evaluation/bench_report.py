@@ -203,12 +203,12 @@ def markdown(bench: Row) -> str:
     parts = [
         f"# Benchmark, {bench['date']}",
         f"{machine['cpu']}, {machine['memory']}, {machine['system']}; torch {versions.get('torch')}, "
-        f"transformers {versions.get('transformers')}. fp32 on the CPU; medians, milliseconds; every answer has 8 "
+        f"transformers {versions.get('transformers')}. Medians, milliseconds; every answer has 8 "
         "tokens. *generate* is the stock `model.generate` on the same prompt in the same run, without its processor. "
         "*draft* is what the last frame has left: nothing was tried (off), the same answer (accepted), another one "
         "(rejected).",
         "## What is claimed",
-        _table(
+        table(
             ("claim", "model", "measured", "target", "reached", ""),
             [
                 (
@@ -223,12 +223,14 @@ def markdown(bench: Row) -> str:
             ],
         ),
         "## Models",
-        _table(
-            ("model", "parameters", "frame", "threads", ""),
+        table(
+            ("model", "parameters", "numbers", "device", "frame", "threads", ""),
             [
                 (
                     result["model"],
                     f"{result['parameters'] / 1e6:.1f} M" if result.get("parameters") else "-",
+                    result.get("dtype", "-"),
+                    result.get("device", "-"),
                     result.get("frame", "-"),
                     result.get("threads", "-"),
                     f"skipped: {result['reason']}" if result.get("reason") else _remarks(result),
@@ -237,7 +239,7 @@ def markdown(bench: Row) -> str:
             ],
         ),
         "## Rows",
-        _table(tuple(_COLUMNS), [tuple(_cell(row.get(c)) for c in _COLUMNS.values()) for row in bench["rows"]]),
+        table(tuple(_COLUMNS), [tuple(_cell(row.get(c)) for c in _COLUMNS.values()) for row in bench["rows"]]),
     ]
     left_out = [f"- {one['model']}: {'; '.join(one['left_out'])}" for one in bench["models"] if one.get("left_out")]
     if left_out:
@@ -280,7 +282,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
+def table(head: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
     """In columns that line up, for the terminal too."""
     lines = [tuple(map(str, line)) for line in (head, *body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]

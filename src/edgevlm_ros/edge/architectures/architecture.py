@@ -88,9 +88,17 @@ class Architecture:
 
     def see(self, pixels: Pixels) -> Sight:
         """Runs the vision tower and the projector. pixels.inputs may be on any device."""
-        inputs = {name: value.to(self.model.device) for name, value in pixels.inputs.items()}
-        output = self.model.model.get_image_features(**inputs, return_dict=True)
+        output = self.model.model.get_image_features(**self.moved(pixels), return_dict=True)
         return Sight(torch.cat(list(output.pooler_output)), (), pixels)
+
+    def moved(self, pixels: Pixels) -> dict[str, Tensor]:
+        """The inputs on the model's device, in the order of its work; nobody waits for a copy to a GPU."""
+        device = self.model.device
+        if device.type != "cuda":
+            return {name: value.to(device) for name, value in pixels.inputs.items()}
+        # only from pinned memory does a GPU copy by itself; torch keeps that until the copy is done
+        pinned = {name: value if value.is_cuda else value.pin_memory() for name, value in pixels.inputs.items()}
+        return {name: value.to(device, non_blocking=True) for name, value in pinned.items()}
 
     def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
         """Positions of a prompt, (1, L) or (3, 1, L), from its ids (1, L); one more than their maximum comes next."""

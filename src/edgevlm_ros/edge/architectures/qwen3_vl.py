@@ -31,8 +31,7 @@ class Qwen3VL(Qwen25VL):
         return StillQwen3VLProcessor(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
     def see(self, pixels: Pixels) -> Sight:
-        inputs = {name: value.to(self.model.device) for name, value in pixels.inputs.items()}
-        output = self.model.model.get_image_features(**inputs, return_dict=True)
+        output = self.model.model.get_image_features(**self.moved(pixels), return_dict=True)
         deep = tuple(torch.cat(list(layer)) for layer in output.deepstack_features)
         return Sight(torch.cat(list(output.pooler_output)), deep, pixels)
 
