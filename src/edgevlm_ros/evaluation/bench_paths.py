@@ -187,7 +187,10 @@ def paths_markdown(result: dict[str, Any]) -> str:
                 (
                     row["way"],
                     row["answer_tokens"],
-                    *(f"{row[name]:.3g}" for name in ("ttft_ms", "vision_ms", "prefill_ms", "step_ms", "answer_ms")),
+                    *(
+                        _milliseconds(row[name])
+                        for name in ("ttft_ms", "vision_ms", "prefill_ms", "step_ms", "answer_ms")
+                    ),
                     f"{row['frames_per_s']:.3g}",
                     f"{row['peak_mib']:.0f}" if "peak_mib" in row else "-",
                     f"{row['faster_than_generate']:.3g}",
@@ -205,7 +208,7 @@ def paths_markdown(result: dict[str, Any]) -> str:
                 (
                     row["way"],
                     "-" if row["way"] == DRAFTED else f"{row['step_ms'] / floors['step_ms']:.3g}",
-                    "-" if row["way"] == GENERATE else f"{row['prefill_ms'] / floors['prefill_ms']:.3g}",
+                    "-" if row["way"] in (GENERATE, DRAFTED) else f"{row['prefill_ms'] / floors['prefill_ms']:.3g}",
                 )
                 for row in floored
             ],
@@ -213,6 +216,10 @@ def paths_markdown(result: dict[str, Any]) -> str:
         _judged(result),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _judged(result: dict[str, Any]) -> str:
