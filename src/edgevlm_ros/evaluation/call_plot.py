@@ -67,4 +67,4 @@ def _panel(axes: Any, results: Results, calls: dict[tuple[str, str], float | Non
     axes.set_xlabel("cloud calls a minute")
     axes.set_title(f"cloud's delay: {delay_label(delay)}")
     axes.grid(color=FAINT, lw=0.4)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
