@@ -39,6 +39,8 @@ ARGUMENTS: dict = {
     "cloud_url": ("", f"An OpenAI-compatible server's URL, or one of {', '.join(settings_files('clouds'))}."),
     "cloud_model": ("", "Name of the model at that server."),
     "cloud_key_env": ("", "Environment variable that holds the server's key."),
+    "cloud_upload": ("", "What goes up of a keyframe: the picture, or features of it.", ["", "image", "features"]),
+    "cloud_eyes": ("", "Whose eyes make the features: the model that the server runs, bundled, a folder or a hub id."),
     "cloud_allow_http": ("", "Let frames go to another machine unencrypted, by http.", NOT_GIVEN_OR_TRUTH),
     "record": ("false", "Keep what the nodes say in a bag that survives a crash and a full disk.", TRUTH),
     "record_to": ("", "Folder of the record, with %Y, %m, ... for the time; else a new one in ~/edgevlm_records."),

@@ -24,7 +24,7 @@ from edgevlm_ros.launch_arguments import (
 NAMES = (
     "namespace", "cameras", "params_file", "use_sim_time", "autostart", "image_topic", "image_transport", "question",
     "edge_model", "edge_quantization", "focus_mode", "use_cloud", "cloud_url", "cloud_model", "cloud_key_env",
-    "cloud_allow_http", "record", "record_to", "record_images",
+    "cloud_upload", "cloud_eyes", "cloud_allow_http", "record", "record_to", "record_images",
 )  # fmt: skip
 
 
@@ -53,6 +53,8 @@ def test_each_argument_reaches_its_node() -> None:
             cloud_url="https://host/v1",
             cloud_model="big",
             cloud_key_env="KEY",
+            cloud_upload="features",
+            cloud_eyes="org/big",
             cloud_allow_http="true",
         )
     )
@@ -65,6 +67,8 @@ def test_each_argument_reaches_its_node() -> None:
         "base_url": "https://host/v1",
         "model": "big",
         "api_key_env": "KEY",
+        "upload": "features",
+        "features.model": "org/big",
         "allow_http": True,
     }
 

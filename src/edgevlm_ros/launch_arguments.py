@@ -90,6 +90,8 @@ def _bridge(given: Mapping[str, str]) -> tuple[list[Path], dict[str, Value]]:
             f"{f'; did you mean {close[0]}?' if close else ''}"
         )
     parameters = _given(base_url=url, model=given["cloud_model"], api_key_env=given["cloud_key_env"])
+    parameters |= _given(upload=given["cloud_upload"])
+    parameters |= {"features.model": given["cloud_eyes"]} if given["cloud_eyes"] else {}
     if allow := given["cloud_allow_http"]:
         parameters["allow_http"] = _truth("cloud_allow_http", allow)
     return file, parameters

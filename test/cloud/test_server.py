@@ -13,10 +13,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from edgevlm_ros.assets import AssetError
 from edgevlm_ros.cloud.client import CloudClient, CloudResult
-from edgevlm_ros.cloud.jpeg import encode
+from edgevlm_ros.cloud.eyes import Eyes
+from edgevlm_ros.cloud.features import to_bytes
+from edgevlm_ros.cloud.jpeg import Upload, encode
 from edgevlm_ros.cloud.prompt import chat_request
 from edgevlm_ros.cloud.server import LvlmServer, ServerError
 from edgevlm_ros.transfer.types import Status
@@ -37,11 +40,11 @@ def server(folder: Path) -> Iterator[LvlmServer]:
         yield server
 
 
-def ask(server: LvlmServer) -> tuple[CloudResult, bool | None]:
+def ask(server: LvlmServer, upload: Upload = GRAY) -> tuple[CloudResult, bool | None]:
     async def conversation() -> tuple[CloudResult, bool | None]:
         client = CloudClient(server.base_url)
-        result = await client.ask(GRAY, "Where is the person?")
-        sees = await client.sees_images(result, GRAY, "Where is the person?")
+        result = await client.ask(upload, "Where is the person?")
+        sees = await client.sees_images(result, upload, "Where is the person?")
         await client.aclose()
         return result, sees
 
@@ -66,6 +69,32 @@ def test_a_llava_folder_answers_about_a_picture_and_grounds(server: LvlmServer) 
     assert (box.label, box.x0, box.y0, box.x1, box.y1) == ("person", 0.0, 120.0, 320.0, 480.0)
     assert sees is True
     assert result.completion_tokens > 0
+
+
+def features(folder: Path, keep: float = 1.0) -> Upload:
+    eyes = Eyes(str(folder), keep)
+    seen = to_bytes(eyes.see(np.full((480, 640, 3), 128, np.uint8)))
+    eyes.close()
+    return Upload(b"", 640, 480, 640, 480, features=seen)
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.25])
+def test_features_in_place_of_a_picture_are_answered_like_one(server: LvlmServer, folder: Path, keep: float) -> None:
+    whole, (result, sees) = ask(server)[0], ask(server, features(folder, keep))
+    assert (result.status, result.text, result.regions) == (Status.OK, whole.text, whole.regions)
+    assert (result.model, result.completion_tokens, sees) == (whole.model, whole.completion_tokens - 1, True)
+    assert whole.prompt_tokens - result.prompt_tokens == round(16 * (1 - keep))
+
+
+def test_features_of_other_eyes_are_rejected_with_what_to_do(server: LvlmServer, tmp_path: Path) -> None:
+    folder = make_tiny_lvlm(tmp_path / "other")
+    tensors = load_file(folder / "model.safetensors")
+    tensors |= {name: value + 1 for name, value in tensors.items() if "projector" in name}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    result, _ = ask(server, features(folder))
+    assert result.status is Status.REJECTED
+    assert "robot and server need the same model" in result.error
+    assert "set upload to image" in result.error
 
 
 def test_the_models_name_in_replies_is_no_path_of_this_machine(server: LvlmServer, folder: Path) -> None:

@@ -514,6 +514,7 @@ def test_every_parameter_is_described() -> None:
         ({"keyframes.min_period": 11.0}, "keyframes.min_period = 11 is longer than keyframes.max_period = 10"),
         ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
+        ({"upload": "features", "features.model": "no_such_lvlm"}, "model 'no_such_lvlm'"),
         ({"privacy.blur_areas": ["0 0 640 480"]}, "privacy.blur_areas: '0 0 640 480' is no area"),
     ],
 )
@@ -581,3 +582,29 @@ def test_a_real_server_answers_and_grounds(ros: Any, tmp_path: Path) -> None:
         assert (context.text, context.regions[0].label, context.model) == ("left", "person", "tiny_lvlm@main")
         server.kill()
         robot.until(lambda: robot.statuses[-1] == CloudContext.STATUS_UNREACHABLE)
+
+
+@pytest.mark.timeout(300)
+def test_features_go_up_in_place_of_pictures_and_boxes_come_back_in_pixels_of_the_keyframe(
+    ros: Any, tmp_path: Path
+) -> None:
+    folder = make_tiny_lvlm(tmp_path / "tiny_lvlm")
+    eyes = {"upload": "features", "features.model": str(folder), "features.keep": 0.5}
+    with LvlmServer(str(folder)) as server:
+        robot = Robot(ros, server.base_url, max_side=320, **eyes).start()
+        robot.until(lambda: robot.statuses.count(CloudContext.STATUS_OK) >= 2)
+        context = robot.contexts[0]
+        assert (context.status, context.text, context.error_msg) == (CloudContext.STATUS_OK, "left", "")
+        box = context.regions[0].box
+        assert (box.x_offset, box.y_offset, box.width, box.height) == (0, 120, 320, 360)
+        assert (context.image_width, context.image_height) == (640, 480)
+        assert 8 * 64 < context.bytes_up < 4000
+
+
+def test_a_server_that_takes_no_features_says_so_in_the_context(ros: Any, cloud: ScriptedCloud, tmp_path: Path) -> None:
+    folder = make_tiny_lvlm(tmp_path / "tiny_lvlm")
+    cloud.answer = lambda request: Reply({"error": "unknown part type: image_embeds"}, 400)
+    robot = Robot(ros, cloud.base_url, upload="features", **{"features.model": str(folder)}).start()
+    robot.until(lambda: CloudContext.STATUS_REJECTED in robot.statuses)
+    rejected = next(each for each in robot.contexts if each.status == CloudContext.STATUS_REJECTED)
+    assert "set upload to image" in rejected.error_msg

@@ -27,6 +27,11 @@ from edgevlm_ros.transfer.types import Region, Status
 from edgevlm_ros.words import clean_text
 
 _T = TypeVar("_T")
+_MALFORMED = (400, 404, 415, 422, 501)
+_NO_FEATURES = (
+    "a server that does not take features says so like this: ask `edgevlm serve` with the model that features.model "
+    "names, or set upload to image"
+)
 _ODD_TOKENS, _TOKENS_AROUND = 0.1, 16
 """Of an image's tokens, and beside them: markers, and words that differ, are no other size."""
 
@@ -132,7 +137,8 @@ class CloudClient:
         except Rejected as error:
             if error.code in (400, 404):
                 self._found_model = None  # the server may serve another model than it did
-            return self._ill(Status.REJECTED, str(error), sent, error.retry_after)
+            hint = f"; {_NO_FEATURES}" if upload.features and error.code in _MALFORMED else ""
+            return self._ill(Status.REJECTED, f"{error}{hint}", sent, error.retry_after)
         except Unparsable as error:
             return self._ill(Status.UNPARSABLE, str(error), sent)
         except httpx.HTTPError as error:
@@ -153,7 +159,8 @@ class CloudClient:
                 "Serve a vision-language model, with its processor"
             )
         boxes = self._convention(upload)
-        if boxes.tokens and abs(tokens - boxes.tokens) > _ODD_TOKENS * boxes.tokens + _TOKENS_AROUND:
+        whole = not upload.features  # of which fewer may have gone up
+        if whole and boxes.tokens and abs(tokens - boxes.tokens) > _ODD_TOKENS * boxes.tokens + _TOKENS_AROUND:
             return (
                 f"the server makes {tokens} tokens of an image of which the model's own processor makes "
                 f"{boxes.tokens}: it counts boxes on another size. Raise the server's max_pixels, or lower max_side"
@@ -244,6 +251,7 @@ class CloudClient:
             system=instructed(boxes, self._max_regions),
             question=question,
             jpeg=upload.jpeg if with_image else None,
+            features=upload.features if with_image else b"",
             model=self._model or self._found_model or "",
             max_tokens=max_tokens or reply_tokens(self._effort),
             schema=reply_schema(boxes, self._max_regions) if with_schema else None,

@@ -2,7 +2,8 @@
 """Who may ask the embedded server, and what: the door in front of `transformers serve`.
 
 Behind it stands a development server that loads any model by name, opens any file and address that an image names, and
-reads bodies of any size. The bridge needs three of its routes, images that stand in the request, and no more.
+reads bodies of any size. The bridge needs three of its routes, images or features that stand in the request, and no
+more.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from PIL import Image as PilImage
+
+from edgevlm_ros.cloud.features import FeaturesError
+from edgevlm_ros.cloud.image_embeds import KIND, read_part
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -91,12 +95,15 @@ def checked(body: bytes) -> dict[str, Any]:
     for part in _parts(request["messages"]):
         if part.get("type") == "text" and isinstance(part.get("text"), str):
             continue
-        if part.get("type") != "image_url":
-            raise Refused(400, "a message holds text and image_url, and nothing else")
+        if part.get("type") not in ("image_url", KIND):
+            raise Refused(400, f"a message holds text, image_url and {KIND}, and nothing else")
         images += 1
         if images > MAX_IMAGES:
             raise Refused(413, f"a request may have {MAX_IMAGES} images")
-        _check_image(part.get("image_url"))
+        if part["type"] == KIND:
+            _check_features(part)
+        else:
+            _check_image(part.get("image_url"))
     return request
 
 
@@ -123,6 +130,13 @@ def _check_image(image: Any) -> None:
         raise Refused(400, "an image cannot be read: JPEG and PNG are taken") from None
     if width * height > MAX_PIXELS:
         raise Refused(413, f"an image is {width}x{height}: more than {MAX_PIXELS} pixels")
+
+
+def _check_features(part: dict[str, Any]) -> None:
+    try:
+        read_part(part)
+    except FeaturesError as error:
+        raise Refused(400, str(error)) from None
 
 
 async def _read(receive: Receive) -> bytes:

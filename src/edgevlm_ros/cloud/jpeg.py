@@ -31,7 +31,8 @@ _JFIF, _ADOBE = (0xE0, b"JFIF\0", 16), (0xEE, b"Adobe", 14)
 class Upload:
     """A JPEG of width x height pixels, made from an image of source_width x source_height.
 
-    hidden: how many areas of it are.
+    hidden: how many areas of it are. features: what eyes on the robot have made of such a picture, see
+    features.to_bytes; it goes up in place of the JPEG, which is empty then.
     """
 
     jpeg: bytes
@@ -40,6 +41,7 @@ class Upload:
     source_width: int
     source_height: int
     hidden: int = 0
+    features: bytes = b""
 
 
 def encode(rgb: NDArray[np.uint8], max_side: int, quality: int, hidden: Sequence[Area] = ()) -> Upload:
@@ -48,13 +50,19 @@ def encode(rgb: NDArray[np.uint8], max_side: int, quality: int, hidden: Sequence
     hidden: what nobody may see.
     """
     height, width = rgb.shape[:2]
+    rgb = shown(rgb, max_side, hidden)
+    jpeg = to_jpeg(rgb, quality)
+    return Upload(jpeg, rgb.shape[1], rgb.shape[0], source_width=width, source_height=height, hidden=len(hidden))
+
+
+def shown(rgb: NDArray[np.uint8], max_side: int, hidden: Sequence[Area] = ()) -> NDArray[np.uint8]:
+    """What of an image may leave the robot, (H, W, 3) uint8 RGB; see encode."""
+    height, width = rgb.shape[:2]
     scale = min(1.0, max_side / max(height, width))
     sent = (max(1, round(width * scale)), max(1, round(height * scale)))
     if sent != (width, height):
         rgb = np.asarray(cv2.resize(rgb, sent, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if hidden:  # every sent pixel that an area touches
-        rgb = hide(rgb, hidden)
-    return Upload(to_jpeg(rgb, quality), *sent, source_width=width, source_height=height, hidden=len(hidden))
+    return hide(rgb, hidden) if hidden else rgb  # every sent pixel that an area touches
 
 
 def as_it_is(jpeg: bytes, max_side: int) -> Upload | None:

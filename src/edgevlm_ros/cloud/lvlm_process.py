@@ -2,6 +2,9 @@
 """`transformers serve` behind a guard, as a process that ends with the one that started it.
 
 A server that outlives a killed demo would hold its port and a core, and the next demo would talk to the old model.
+
+Requests with features in place of a picture are answered beside it, on the same weights and in the same thread of
+inference: one server for robots of both kinds, and no second copy of a model that may fill the GPU.
 """
 
 import os
@@ -11,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from edgevlm_ros.cloud.feature_handler import FeatureHandler
 from edgevlm_ros.cloud.guard import Guard
 
 
@@ -27,11 +31,15 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def guarded(build: Callable[..., Any], key: str) -> Callable[..., Any]:
-    """What builds the server's application, with the guard before it."""
+def guarded(build: Callable[..., Any], key: str, model: str = "") -> Callable[..., Any]:
+    """What builds the server's application, with the guard before it, and ears for features in it.
 
-    def build_guarded(*arguments: Any, **named: Any) -> Any:
-        application = build(*arguments, **named)
+    model: folder or hub id of the weights.
+    """
+
+    def build_guarded(models: Any, chat_handler: Any, *, generation_state: Any, **named: Any) -> Any:
+        listening = FeatureHandler(chat_handler, generation_state, model)
+        application = build(models, listening, generation_state=generation_state, **named)
         application.add_middleware(Guard, key=key)
         return application
 
@@ -43,6 +51,7 @@ if __name__ == "__main__":
     from transformers.cli.serving import server
     from transformers.cli.transformers import app
 
-    server.build_server = guarded(server.build_server, os.environ.pop("EDGEVLM_SERVE_KEY", ""))
+    key, model = os.environ.pop("EDGEVLM_SERVE_KEY", ""), os.environ.get("EDGEVLM_SERVE_MODEL", "")
+    server.build_server = guarded(server.build_server, key, model)
 
     app()

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from edgevlm_ros.cloud.grounding import BOX_FORMATS as BOX_FORMATS
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention
+from edgevlm_ros.cloud.image_embeds import part
 
 ReasoningEffort = Literal["default", "none", "minimal", "low", "medium", "high"]
 REASONING_EFFORTS: tuple[str, ...] = get_args(ReasoningEffort)
@@ -66,14 +67,18 @@ def chat_request(
     max_tokens: int = _REPLY_TOKENS,
     schema: dict[str, Any] | None = None,
     reasoning_effort: ReasoningEffort = "default",
+    features: bytes = b"",
 ) -> dict[str, Any]:
     """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server.
 
     schema: of the reply, for servers that can hold a model to one. reasoning_effort: default says nothing of it; while
-    they think, OpenAI's models refuse a temperature (its guide to the latest model, parameters).
+    they think, OpenAI's models refuse a temperature (its guide to the latest model, parameters). features: of the
+    picture, in place of it.
     """
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
-    if jpeg is not None:
+    if features:
+        content.insert(0, part(features))
+    elif jpeg is not None:
         url = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
         content.insert(0, {"type": "image_url", "image_url": {"url": url}})
     body: dict[str, Any] = {

@@ -168,6 +168,7 @@ class LvlmServer:
         ours = {
             "EDGEVLM_PARENT": str(os.getpid()),
             "EDGEVLM_SERVE_KEY": self._key,
+            "EDGEVLM_SERVE_MODEL": self._model,
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",

@@ -29,7 +29,7 @@ def check_folder(folder: Path, families: Collection[str]) -> None:
         return  # whoever loads it says what can be run instead
     for path in sorted(folder.glob("*.json")):
         _json(path)
-    for path in _weights(folder):
+    for path in weight_files(folder):
         try:
             with safe_open(path, "pt"):  # reads the header and compares it with the file's size
                 pass
@@ -60,7 +60,7 @@ def _json(path: Path) -> Any:
         raise EngineError(f"{path} is cut off or damaged ({error}). {_WHOLE}") from None
 
 
-def _weights(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The files of the weights, in the order in which transformers would look for them."""
     if (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]

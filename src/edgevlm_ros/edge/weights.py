@@ -44,7 +44,7 @@ def load_weights(
         config.quantization_config = {**values, "bnb_4bit_compute_dtype": str(compute_dtype(device)).split(".")[1]}
     elif saved == "none" and quantization != "none":
         more["quantization_config"] = bitsandbytes_config(quantization, device, family.full_precision)
-    with _without_tables():
+    with without_tables():
         weights, found = AutoModelForImageTextToText.from_pretrained(
             model,
             config=config,
@@ -81,7 +81,7 @@ def _converted(weights: Any, dtype: torch.dtype) -> None:
 
 
 @contextmanager
-def _without_tables() -> Iterator[None]:
+def without_tables() -> Iterator[None]:
     """Without transformers' report of weights in the log, whose content is in the error."""
 
     def other(record: logging.LogRecord) -> bool:

@@ -2,37 +2,36 @@
 """The LVLM without its server: asked what the bridge asks, hundreds of times as fast as real time allows.
 
 The same prompt, the same JPEG and the same greedy decoding as on the way through `transformers serve`; only the network
-between is left out, since the evaluation has delays of its own. It can also be split in two where partitioned inference
-splits it: after the vision encoder, whose features go up as int8.
+between is left out, since the evaluation has delays of its own. It can also be split in two where the bridge splits it,
+by the bridge's own code: after the vision encoder, whose features go up as int8.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image as PilImage
-from torch import Tensor
 
 from edgevlm_ros.assets import model_path
+from edgevlm_ros.cloud.eyes import cut
+from edgevlm_ros.cloud.features import EYES_BYTES, read_features, to_bytes
 from edgevlm_ros.cloud.grounding import convention
 from edgevlm_ros.cloud.jpeg import Upload
+from edgevlm_ros.cloud.listener import Listener
 from edgevlm_ros.cloud.prompt import instruction
 from edgevlm_ros.cloud.reply import Reply, ReplyError, parse_reply
-from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.engine import Completion, Prompt
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
-from edgevlm_ros.evaluation.remembering import Wrapped
 from edgevlm_ros.evaluation.robot import Bridge
 from edgevlm_ros.transfer.types import Image
 
 MAX_TOKENS = 256  # of a reply, as in prompt.chat_request
-_SCALE_BYTES = 2  # of each visual token's float16 scale
-_LEAST_SCALE = 2.0**-14  # that float16 has in full precision
+_OWN_EYES = bytes(EYES_BYTES)  # eyes and language model are halves of one model here
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +48,35 @@ class LargeModel:
     def __init__(self, name: str, bridge: Bridge, device: str = "auto") -> None:
         settings = EngineSettings(model_path(name), device, threads=1, max_new_tokens=MAX_TOKENS, reuse=False)
         self._engine = load_engine(settings)
-        self._split = Split(self._engine.architecture)
-        self._engines: dict[tuple[str, bool], TransformersEngine] = {}
+        self._listener = Listener(self._engine.architecture, self._engine.name, _OWN_EYES)
+        self._engines: dict[str, TransformersEngine] = {}
         self._bridge = bridge
 
     @property
     def name(self) -> str:
         return self._engine.name
 
-    def ask(self, upload: Upload, question: str, split: bool = False, draft: Sequence[int] = ()) -> Spoken:
-        """The reply to a question about a keyframe. See complete."""
-        done = self.complete(upload, question, split, draft)
+    def ask(
+        self, upload: Upload, question: str, split: bool = False, keep: float = 1.0, draft: Sequence[int] = ()
+    ) -> Spoken:
+        """The reply to a question about a keyframe. draft: see complete.
+
+        split: this share of the visual tokens goes up in place of the picture, as the bridge sends them.
+        """
+        if split:
+            features = read_features(self.features(upload, keep))
+            done = self._listener.answer(features, self._instruction(upload), question, MAX_TOKENS)
+        else:
+            done = self.complete(upload, question, draft)
         return Spoken(done.text, done.tokens)
 
-    def complete(self, upload: Upload, question: str, split: bool = False, draft: Sequence[int] = ()) -> Completion:
-        """The same, with where its time went.
+    def complete(self, upload: Upload, question: str, draft: Sequence[int] = ()) -> Completion:
+        """The reply to a picture, with where its time went.
 
-        split: the visual tokens go through int8 on their way. draft: tokens that the reply may begin with, verified in
-        one pass with the prompt, as speculative decoding does; they change no word.
+        draft: tokens that the reply may begin with, verified in one pass with the prompt, as speculative decoding does;
+        they change no word.
         """
-        return self._told(upload, split).complete(Prompt((), (decoded(upload),), question), draft=draft)
+        return self._told(upload).complete(Prompt((), (decoded(upload),), question), draft=draft)
 
     def beginning(self, answer: str) -> list[int]:
         """The tokens with which a reply of this answer begins."""
@@ -76,39 +84,23 @@ class LargeModel:
         tokens: list[int] = tokenizer(f'{{"answer": "{answer}', add_special_tokens=False)["input_ids"]
         return tokens
 
-    def feature_bytes(self, upload: Upload) -> int:
-        """What the visual tokens of a keyframe take as int8, with a scale for each."""
-        self._split.see(self._split.pixels(decoded(upload)))
-        return self._split.bytes_up
+    @torch.inference_mode()
+    def features(self, upload: Upload, keep: float = 1.0) -> bytes:
+        """What goes up of a keyframe in place of the picture, see features.to_bytes."""
+        family, image = self._engine.architecture, decoded(upload)
+        return to_bytes(cut(family.see(family.pixels(image)), image, keep, _OWN_EYES))
 
-    def _told(self, upload: Upload, split: bool) -> TransformersEngine:
-        """The model under the bridge's instruction, which may tell the size of the image."""
-        system = instruction(self._bridge.box_format, upload.width, upload.height, self._bridge.max_regions)
-        if (system, split) not in self._engines:
-            architecture = self._split if split else self._engine.architecture
-            self._engines[system, split] = TransformersEngine(architecture, self.name, system, MAX_TOKENS, reuse=False)
-        return self._engines[system, split]
+    def _instruction(self, upload: Upload) -> str:
+        """The bridge's, which may tell the size of the image."""
+        return instruction(self._bridge.box_format, upload.width, upload.height, self._bridge.max_regions)
 
-
-class Split(Wrapped):
-    """An architecture whose visual tokens arrive as int8, each with a float16 scale. bytes_up: of the last view."""
-
-    def __init__(self, inner: Architecture) -> None:
-        super().__init__(inner)
-        self.bytes_up = 0
-
-    def see(self, pixels: Pixels) -> Sight:
-        sight = self.inner.see(pixels)
-        parts = (sight.features, *sight.deep)
-        self.bytes_up = sum(part.numel() + _SCALE_BYTES * len(part) for part in parts)
-        features, *deep = map(through_int8, parts)
-        return replace(sight, features=features, deep=tuple(deep))
-
-
-def through_int8(features: Tensor) -> Tensor:
-    """Features (n, D) as they arrive: rounded to 255 steps between plus and minus the largest of each row."""
-    scale = (features.float().abs().amax(-1, keepdim=True) / 127).clamp_min(_LEAST_SCALE).half().float()
-    return (torch.round(features.float() / scale).clamp(-127, 127) * scale).to(features.dtype)
+    def _told(self, upload: Upload) -> TransformersEngine:
+        """The model under the bridge's instruction."""
+        system = self._instruction(upload)
+        if system not in self._engines:
+            architecture = self._engine.architecture
+            self._engines[system] = TransformersEngine(architecture, self.name, system, MAX_TOKENS, reuse=False)
+        return self._engines[system]
 
 
 def decoded(upload: Upload) -> Image:

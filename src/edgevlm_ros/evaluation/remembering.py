@@ -14,9 +14,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.architectures.wrapped import Wrapped
 from edgevlm_ros.edge.engine import Capabilities, Completion, Engine, OnToken, Prompt, Stop
 from edgevlm_ros.edge.loading import EngineSettings
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
@@ -159,42 +159,6 @@ class Digests:
         while len(self._known) > _DIGESTS:
             self._known.popitem(last=False)
         return digest.digest()
-
-
-class Wrapped(Architecture):
-    """Another architecture, as it is; a subclass changes how it sees."""
-
-    def __init__(self, inner: Architecture) -> None:
-        super().__init__(inner.model, inner.processor)
-        self.inner = inner
-        self.resolution = inner.resolution
-
-    @property
-    def decoder(self) -> Any:
-        return self.inner.decoder
-
-    @property
-    def image_token(self) -> str:
-        return self.inner.image_token
-
-    @property
-    def image_token_id(self) -> int:
-        return self.inner.image_token_id
-
-    def grid(self, width: int, height: int) -> tuple[int, int]:
-        return self.inner.grid(width, height)
-
-    def pixels(self, image: Image, share: float = 1.0) -> Pixels:
-        return self.inner.pixels(image, share)
-
-    def see(self, pixels: Pixels) -> Sight:
-        return self.inner.see(pixels)
-
-    def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
-        return self.inner.positions(ids, sights)
-
-    def decoder_inputs(self, deep: tuple[Tensor, ...], visual: Tensor) -> dict[str, Any]:
-        return self.inner.decoder_inputs(deep, visual)
 
 
 class _View(NamedTuple):

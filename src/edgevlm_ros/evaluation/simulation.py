@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from edgevlm_ros.cloud.reply import Reply
 from edgevlm_ros.edge.engine import Completion, Prompt
@@ -60,8 +60,9 @@ class Scene(Timeline):
         self.large = large
         self.strange = strange
         self._replies: dict[Asked, Spoken] = dict(replies)
-        self._split: dict[Asked, Spoken] = {}
+        self._split: dict[tuple[int, str, float], Spoken] = {}
         self._verified: dict[Asked, Completion] = {}
+        self._feature_bytes: dict[float, int] = {}
         first = stream.frame(stream.stamps[0])
         self.width, self.height = first.width, first.height
         self.frame = lru_cache(max(16, _FRAMES_BYTES // first.image.nbytes))(stream.frame)
@@ -70,13 +71,19 @@ class Scene(Timeline):
         """What the small model says about a frame when it is told nothing."""
         return self.small.complete(Prompt((), (self.frame(stamp).image,), question.text))
 
-    def spoken(self, stamp: int, question: Question, split: bool = False) -> Spoken:
-        """What the large model says about a frame, word for word. split: with its visual tokens through int8."""
-        known = self._split if split else self._replies
+    def spoken(self, stamp: int, question: Question) -> Spoken:
+        """What the large model says about a frame, word for word."""
         asked = (stamp, question.text)
-        if asked not in known:
-            known[asked] = self.large().ask(self.stream.upload(stamp), question.text, split)
-        return known[asked]
+        if asked not in self._replies:
+            self._replies[asked] = self.large().ask(self.stream.upload(stamp), question.text)
+        return self._replies[asked]
+
+    def spoken_of_features(self, stamp: int, question: Question, keep: float) -> Spoken:
+        """The same where its eyes are on the robot, and this share of its visual tokens goes up as int8."""
+        asked = (stamp, question.text, keep)
+        if asked not in self._split:
+            self._split[asked] = self.large().ask(self.stream.upload(stamp), question.text, split=True, keep=keep)
+        return self._split[asked]
 
     def reply(self, stamp: int, question: Question) -> Reply | None:
         """The same as the bridge reads it; None if it finds no answer in it."""
@@ -95,10 +102,11 @@ class Scene(Timeline):
             self._verified[asked] = large.complete(upload, question.text, draft=draft)
         return self._verified[asked]
 
-    @cached_property
-    def feature_bytes(self) -> int:
-        """What the large model's visual tokens of a frame take on the way up."""
-        return self.large().feature_bytes(self.stream.upload(self.begin))
+    def feature_bytes(self, keep: float) -> int:
+        """What this share of the large model's visual tokens of a frame takes on the way up."""
+        if keep not in self._feature_bytes:
+            self._feature_bytes[keep] = len(self.large().features(self.stream.upload(self.begin), keep))
+        return self._feature_bytes[keep]
 
     def turns(self) -> Iterator[tuple[Taken, Question, Completion, int]]:
         """The small model alone, frame after frame: what it took, was asked, said, and when it was done."""

@@ -6,8 +6,9 @@ One table declares, describes and bounds them all; `docs/parameters.md` and `con
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from edgevlm_ros.assets import model_path
 from edgevlm_ros.cloud.breaker import Breaker
 from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.client import CloudClient
@@ -20,6 +21,11 @@ from edgevlm_ros.cloud.structured_output import STRUCTURED_OUTPUT_MODES
 from edgevlm_ros.endpoint import load_api_key
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError
+
+if TYPE_CHECKING:
+    from edgevlm_ros.cloud.eyes import Eyes
+
+UPLOADS = ("image", "features")
 
 PARAMETERS = (
     *CAMERA_PARAMETERS,
@@ -81,6 +87,20 @@ PARAMETERS = (
     Parameter("max_side", 640, "Longer side of what is uploaded, in pixels; larger frames are reduced.", 32, 8192),
     Parameter("jpeg_quality", 85, "Of frames that have to be encoded.", 10, 100),
     Parameter(
+        "upload",
+        "image",
+        "What goes up of a keyframe: the picture, or the features that the large model's eyes make of it here; these "
+        "only `edgevlm serve` takes.",
+        choices=UPLOADS,
+    ),
+    Parameter(
+        "features.model",
+        "micro_lvlm",
+        "Whose eyes make them: the model that the server runs, bundled, a folder or a hub id.",
+    ),
+    Parameter("features.keep", 1.0, "Share of the visual tokens that goes up.", 0.01, 1.0),
+    Parameter("features.device", "cpu", "What the eyes run on: auto, cpu, cuda, cuda:1, ..."),
+    Parameter(
         "privacy.blur_areas",
         [],
         "Parts of every frame that nobody in the cloud may see: left, top, right and lower edge as fractions of the "
@@ -138,6 +158,16 @@ def client(value: Values) -> Callable[[], CloudClient]:
         reasoning_effort=value["reasoning_effort"],
         allow_http=value["allow_http"],
     )
+
+
+def eyes(value: Values) -> "Eyes | None":
+    """What looks at keyframes before they go up; None if pictures do. Raises what Eyes does."""
+    if value["upload"] == "image":
+        return None
+    model = model_path(value["features.model"])
+    from edgevlm_ros.cloud.eyes import Eyes  # torch, which a bridge of pictures does without
+
+    return Eyes(model, value["features.keep"], value["features.device"])
 
 
 def key_from(value: Values) -> str:

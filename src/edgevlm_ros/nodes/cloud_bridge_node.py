@@ -14,7 +14,7 @@ beside the schedule and with a place in flight of its own.
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
@@ -28,7 +28,8 @@ from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.cloud.budget import Budget, Limits
 from edgevlm_ros.cloud.client import CloudClient
-from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
+from edgevlm_ros.cloud.features import to_bytes
+from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode, shown
 from edgevlm_ros.cloud.privacy import Area, Hiding, Privacy
 from edgevlm_ros.cloud.selection import Rule, Selection, Sent
 from edgevlm_ros.cloud.uplink import Exchange, Keyframe, Uplink
@@ -45,6 +46,9 @@ from edgevlm_ros.nodes.run import run
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
 from edgevlm_ros.transfer.types import Question, Status
 
+if TYPE_CHECKING:
+    from edgevlm_ros.cloud.eyes import Eyes
+
 _LAST_WORDS_S = 1.0
 _MOST_ASKED_ONCE = 2  # that wait for their reply at once: whoever asks often must not crowd out the keyframes
 
@@ -58,6 +62,7 @@ class CloudBridgeNode(CameraNode):
         self._uplink: Uplink | None = None
         self._budget = Budget(Limits())
         self._host = self._key_from = ""
+        self._eyes: Eyes | None = None
         self._keyframes = 0
         self._newest: ImageMsg | CompressedImage | None = None
         # ids of the keyframes that are under way, by the schedule and beside it: the uplink's thread takes them out
@@ -79,6 +84,7 @@ class CloudBridgeNode(CameraNode):
         self._connect = bridge_parameters.client(value)
         self._budget = Budget(bridge_parameters.limits(value))
         self._selection = Selection(bridge_parameters.rule(value), value["max_in_flight"])
+        self._eyes = bridge_parameters.eyes(value)
         self._contexts = self._publisher(CloudContextMsg, "context")
 
     def _activate(self) -> None:
@@ -113,6 +119,9 @@ class CloudBridgeNode(CameraNode):
 
     def _release(self) -> None:
         self._connect = None
+        if self._eyes is not None:
+            self._eyes.close()
+            self._eyes = None
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
@@ -168,7 +177,10 @@ class CloudBridgeNode(CameraNode):
         self._tally.requests += 1
         under_way.add(self._keyframes)
         hidden = self._hiding.areas(time.monotonic())
-        make_upload = partial(_upload, message, self._settings["max_side"], self._settings["jpeg_quality"], hidden)
+        side, quality = self._settings["max_side"], self._settings["jpeg_quality"]
+        make_upload = partial(_upload, message, side, quality, hidden)
+        if self._eyes is not None:
+            make_upload = partial(_seen, message, side, hidden, self._eyes)
         finished = partial(self._on_exchange, message.header, self._now(), under_way)
         self._uplink.submit(Keyframe(self._keyframes, question, make_upload, urgent), finished)
 
@@ -239,6 +251,15 @@ def _upload(message: ImageMsg | CompressedImage, max_side: int, quality: int, hi
         if upload is not None:
             return upload
     return encode(to_rgb(message), max_side, quality, hidden)
+
+
+def _seen(message: ImageMsg | CompressedImage, max_side: int, hidden: tuple[Area, ...], eyes: "Eyes") -> Upload:
+    """What goes up in place of a picture; raises ImageError or FeaturesError."""
+    source = to_rgb(message)
+    view = shown(source, max_side, hidden)
+    features = eyes.see(view)
+    size = (features.width, features.height, source.shape[1], source.shape[0])
+    return Upload(b"", *size, hidden=len(hidden), features=to_bytes(features))
 
 
 def _context_msg(header: Header, sent: Time, received: Time, exchange: Exchange) -> CloudContextMsg:

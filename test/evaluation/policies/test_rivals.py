@@ -82,7 +82,7 @@ class _Large:
     def __init__(self, accepted: int = 2) -> None:
         self.accepted = accepted
 
-    def ask(self, upload: object, question: str, split: bool = False) -> Spoken:
+    def ask(self, upload: object, question: str, split: bool = False, keep: float = 1.0) -> Spoken:
         return reply("gas, left" if split else "whole")
 
     def beginning(self, answer: str) -> list[int]:
@@ -91,8 +91,8 @@ class _Large:
     def complete(self, upload: object, question: str, draft: object = ()) -> Completion:
         return Completion(reply("gas, left").text, 0.9, 0.0, drafted_tokens=4, accepted_tokens=self.accepted)
 
-    def feature_bytes(self, upload: object) -> int:
-        return 3000
+    def features(self, upload: object, keep: float) -> bytes:
+        return bytes(round(3000 * keep))
 
 
 def with_large(scene: Scene, large: _Large) -> Scene:
@@ -106,6 +106,12 @@ def test_partitioned_sends_features_later_and_less_often_and_says_what_they_give
     assert all(call.bytes_up == 3000 and call.sent == call.stamp + 40_000_000 for call in result.calls)
     assert len(result.calls) < len(played(scene, "cloud_only", "0.5").calls)
     assert {said.text for said in result.said} == {"gas, left"}
+
+
+def test_partitioned_sends_fewer_bytes_of_fewer_tokens(tmp_path: Path) -> None:
+    scene = with_large(small_scene(tmp_path / "cart_00"), _Large())
+    half = played(scene, "partitioned", "0.5", {"keep": 0.5})
+    assert {call.bytes_up for call in half.calls} == {1500}
 
 
 def test_speculative_sends_the_draft_too_and_counts_what_was_accepted(tmp_path: Path) -> None:
