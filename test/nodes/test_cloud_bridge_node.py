@@ -24,10 +24,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import Answer, CloudContext, Metrics, Question
+from edgevlm_ros.cloud.eyes import Eyes
+from edgevlm_ros.cloud.features import to_bytes
+from edgevlm_ros.cloud.jpeg import shown
+from edgevlm_ros.cloud.privacy import Area
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.images import to_image, to_jpeg, to_rgb
 from edgevlm_ros.nodes import qos
-from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode
+from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode, _seen
 from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.transfer.types import Question as Asked
 from support.scripted_cloud import Reply, ScriptedCloud, completion
@@ -608,3 +612,14 @@ def test_a_server_that_takes_no_features_says_so_in_the_context(ros: Any, cloud:
     robot.until(lambda: CloudContext.STATUS_REJECTED in robot.statuses)
     rejected = next(each for each in robot.contexts if each.status == CloudContext.STATUS_REJECTED)
     assert "set upload to image" in rejected.error_msg
+
+
+def test_what_is_hidden_is_hidden_from_the_eyes(tmp_path: Path) -> None:
+    eyes = Eyes(str(make_tiny_lvlm(tmp_path / "tiny_lvlm")))
+    area = Area(0.0, 0.0, 0.5, 1.0)
+    message = to_image(Header(), PICTURE, "rgb8")
+    upload = _seen(message, 320, (area,), eyes)
+    assert (upload.jpeg, upload.hidden, upload.width, upload.source_width) == (b"", 1, 320, 640)
+    assert upload.features == to_bytes(eyes.see(shown(PICTURE, 320, (area,))))
+    assert upload.features != _seen(message, 320, (), eyes).features
+    eyes.close()
