@@ -23,7 +23,7 @@ from edgevlm_ros.evaluation.streaming import Truth, matches
 from edgevlm_ros.evaluation.streams import Stream, StreamError, find_streams, open_stream
 
 SHARES = (1.0, 0.5, 0.25, 0.1)
-JPEGS = ((640, 85), (192, 85), (192, 50), (128, 50))
+JPEGS = ((640, 85), (192, 85), (192, 50))
 """max_side, jpeg_quality: the bridge's defaults, then smaller ones."""
 
 
