@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgevlm_ros.arguments import count
+
 _EPILOG = """
 The folder is taken as any other: edge_model:=FOLDER, and its quantisation is recognised. Eyes, projector and head stay
 in full precision. It needs the memory of the quantised model and its largest layer, and no GPU.
@@ -38,17 +40,10 @@ def add_parser(subparsers: Any) -> None:
     add("--revision", help="of a hub id: branch, tag or commit (what config/models pins for it, else main)")
     add("--device", default="cpu", help="where to quantise (%(default)s; cuda is untried)")
     add("--measure", action="store_true", help="measure all quantisations of the model instead, and keep none")
-    add("--frames", type=_count, default=30, metavar="N", help="--measure: of the bundled bag (%(default)s)")
+    add("--frames", type=count, default=30, metavar="N", help="--measure: of the bundled bag (%(default)s)")
     add("--threads", type=int, default=0, choices=range(257), metavar="N", help="--measure: of torch (its own choice)")
     add("--out", type=Path, default=Path("runs/quantize"), metavar="FOLDER", help="--measure: results (%(default)s)")
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 1 or more")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from edgevlm_ros.arguments import count
 from edgevlm_ros.bags import BagError
 from edgevlm_ros.datasets.annotated_bag import write_clip
 from edgevlm_ros.datasets.clip import Clip, DatasetError
@@ -79,9 +80,9 @@ def _dataset(datasets: Any, name: str, summary: str, reader: Reader) -> argparse
         parser.add_argument(
             "--scenes", nargs="+", default=[], metavar="NAME", help="only these scenes, videos or segments"
         )
-        parser.add_argument("--limit", type=_count, metavar="N", help="at most so many bags")
+        parser.add_argument("--limit", type=count, metavar="N", help="at most so many bags")
     parser.add_argument("--ask", default="", metavar="TEXT", help="only the answers to this question")
-    parser.add_argument("--width", type=_count, default=640, metavar="PIXELS", help="at most (default: 640)")
+    parser.add_argument("--width", type=count, default=640, metavar="PIXELS", help="at most (default: 640)")
     parser.set_defaults(run=run, reader=reader)
     return parser
 
@@ -98,13 +99,7 @@ def _nuscenes_options(parser: argparse.ArgumentParser, questions: str) -> None:
 
 
 def _add_rate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rate", type=_count, default=5, metavar="HZ", help="frames per second (default: 5)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    parser.add_argument("--rate", type=count, default=5, metavar="HZ", help="frames per second (default: 5)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -154,8 +149,8 @@ def _write(clips: Sequence[Clip], to: Path, width: int, problems: Problems) -> C
 def _tell(written: Counter[str], bags: int, to: Path, problems: Problems) -> None:
     frames = written.pop("", 0)
     print(f"{to}: {bags} bag{'s' * (bags > 1)}, {frames} frames, {len(written)} questions")
-    for question, count in written.most_common(5):
-        print(f"  {count:6} frames  {question}")
+    for question, seen in written.most_common(5):
+        print(f"  {seen:6} frames  {question}")
     for line in problems.lines():
         print(f"  {line}")
     print(f"next: edgevlm evaluate {to}")

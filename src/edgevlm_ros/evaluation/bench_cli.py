@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from edgevlm_ros.arguments import count
 from edgevlm_ros.machine import machine, versions
 from edgevlm_ros.terminal import shown
 
@@ -60,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("--models", nargs="+", metavar="MODEL", help=f"what to measure (default: {' '.join(MODELS)})")
     add("--out", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="for the results (%(default)s)")
-    add("--repeats", type=_count, metavar="N", help=f"most measurements of each row (default: {_REPEATS})")
+    add("--repeats", type=count, metavar="N", help=f"most measurements of each row (default: {_REPEATS})")
     add("--minutes", type=_minutes, help=f"for all models together; what is left over goes on ({_MINUTES:g})")
     add(
         "--threads",
@@ -75,13 +76,6 @@ def add_parser(subparsers: Any) -> None:
     add("--dtype", default="", help="float32, bfloat16 or float16 (float32 on the CPU, bfloat16 on a GPU)")
     add("--ways", nargs="+", metavar="WAY", help="compare ways to decode: growing, graph, compiled")
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 1 or more")
-    return value
 
 
 def _minutes(text: str) -> float:

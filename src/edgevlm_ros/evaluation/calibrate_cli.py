@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from edgevlm_ros.arguments import count
 from edgevlm_ros.evaluation.plots import FAINT, INK, STYLE
 from edgevlm_ros.terminal import shown
 
@@ -44,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("model", help="a bundled model's name, a folder in Hugging Face layout, or a hub id")
     add("--bag", default="demo", metavar="PATH", help="rosbag2 whose frames are taken (default: the bundled one)")
-    add("--frames", type=_count, default=60, metavar="N", help="spread over the bag (%(default)s)")
+    add("--frames", type=count, default=60, metavar="N", help="spread over the bag (%(default)s)")
     add("--question", default="", metavar="TEXT", help="what to ask, instead of the bag's own questions")
     add("--keep-text", type=_share, default=0.8, metavar="SHARE", help="of its attention (%(default)s)")
     add("--layers", type=_layers, default=(), metavar="I,J", help="decoder layers to steer, as focus.layers (all)")
@@ -52,13 +53,6 @@ def add_parser(subparsers: Any) -> None:
     add("--out", type=Path, default=Path("runs/calibrate"), metavar="FOLDER", help="for the curve (%(default)s)")
     add("--dry-run", action="store_true", help="do not write the preset")
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 1 or more")
-    return value
 
 
 def _share(text: str) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevlm_ros.arguments import count
 from edgevlm_ros.evaluation.made_with import CLOUD_MODEL, DELAYS, EvaluateError
 from edgevlm_ros.terminal import shown
 
@@ -66,9 +67,9 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--seeds", type=_seeds, default=(0,), metavar="N,M", help="of compute times and random delays (0)")
     add("--split", choices=("test", "val"), help="of the world's streams (test; val with --calibrate)")
-    add("--scenes", type=_count, metavar="N", help="only so many of each dataset")
+    add("--scenes", type=count, metavar="N", help="only so many of each dataset")
     add("--out", type=Path, default=OUT, metavar="FOLDER", help="for results, and to go on from (%(default)s)")
-    add("--jobs", type=_count, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (%(default)s)")
+    add("--jobs", type=count, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (%(default)s)")
     add("--ray", action="store_true", help="on a Ray cluster (RAY_ADDRESS), with the same results")
     add("--question", default="", metavar="TEXT", help="asked throughout, instead of the bags' own questions")
     add("--annotations", type=Path, metavar="FILE", help="annotations.jsonl with the truth about one bag")
@@ -90,13 +91,6 @@ def add_parser(subparsers: Any) -> None:
     add("--knobs", type=Path, metavar="FILE", help="calibrated knobs to read or write (config/evaluation.json)")
     add("--date", default="", help="for the results' header; nothing else knows what day it is")
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 1 or more")
-    return value
 
 
 def _seeds(text: str) -> tuple[int, ...]:
