@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import defaultdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from edgevlm_ros.evaluation.metrics import summary
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.evaluation.report import write_report
 from edgevlm_ros.images import to_image
+from edgevlm_ros.launch_arguments import BRIDGE, RECORDER, robot
 from edgevlm_ros.machine import machine, versions
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.conversions import to_time
@@ -105,7 +107,10 @@ def test_the_key_is_in_nothing_that_the_graph_leaves(
     with ScriptedCloud(lambda request: replies[next(turn) % len(replies)]) as cloud:
         common = {"question": "Where?", "device": "cpu", "threads": 1, "max_new_tokens": 2}
         edge = ros.run_node("edge_node", model=str(tiny_model), **common)
-        recorder = ros.run_node("recorder_node", folder=str(tmp_path / "out"))
+        # record:=true of the launch file, beside a bridge that is told where the key is
+        asked = defaultdict(str, record="true", record_to=str(tmp_path / "out"), cloud_key_env="CANARY_KEY")
+        launched = {start.node: start.parameters for start in robot(asked)}
+        recorder = ros.run_node("recorder_node", **launched[RECORDER])
         quick = {"base_url": cloud.base_url, "model": "m", "keyframe_period": 0.1, "breaker.failures": 100}
         bridge = ros.run_node("cloud_bridge_node", **quick, **source)
         processes = (edge, recorder, bridge)
@@ -115,6 +120,8 @@ def test_the_key_is_in_nothing_that_the_graph_leaves(
         sent = [request.headers.get("Authorization") for request in cloud.chats]
         assert [process.interrupt() for process in processes] == [0, 0, 0]
     assert set(sent) == {f"Bearer {KEY}"}, "the server has got it"
+    assert launched[BRIDGE]["api_key_env"] == "CANARY_KEY"
+    assert launched[RECORDER] == {"folder": str(tmp_path / "out")}, "the recorder is told nothing of keys"
     recording = read_recording(tmp_path / "out" / "bag")
     result = {
         "source": {"name": "a camera", "seconds": 1.0, "start": 10**9, "image_topic": "/image"},
