@@ -9,7 +9,6 @@ import datetime
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from chaos import netem
 from chaos.faults import FAULTS, KERNEL
 from chaos.figures import markdown, rows, silent, slow, twice, wrong
 from chaos.schedule import LONG, SHORT, Entry, ScheduleError, length, read_schedule
+from soak.program import BAD_INPUT, FAILED, OK, ended
 
 _RATE, _SIZE = 10.0, (640, 480)
-_OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """
 The edge node, the cloud bridge, the recorder, a camera and the bundled large model's server run as processes of their
 own, in a ROS domain that nobody else sees. Between bridge and server stand a TCP proxy and an HTTP server of ours that
@@ -47,40 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(words)
     if asked.faults:
         print(_listed())
-        return _OK
+        return OK
     try:
         entries = read_schedule(asked.schedule or (SHORT if asked.short else LONG))
     except ScheduleError as error:
         print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT
+        return BAD_INPUT
     missing = ""
     if any(entry.place == KERNEL for entry in entries) and not netem.inside():
         missing = netem.missing()
         if not missing:
             netem.enter("chaos", words)
-    from edgevlm_ros.assets import AssetError, model_path
-    from edgevlm_ros.cloud.server import ServerError
-    from edgevlm_ros.demo import Interrupt
-    from edgevlm_ros.graph import GraphError
-    from edgevlm_ros.processes import ProcessError
-
-    interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        model_path(asked.model)
-        return _chaos(asked, entries, missing, interrupt.check)
-    except AssetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except (GraphError, ProcessError, ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _FAILED
-    except KeyboardInterrupt:
-        print("\nstopped: nothing is left running", file=sys.stderr)
-        return _INTERRUPTED
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return ended(asked.model, lambda check: _chaos(asked, entries, missing, check))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,7 +160,7 @@ def _chaos(asked: argparse.Namespace, entries: list[Entry], missing: str, check:
     for said in chaos["wrong"]:
         print(f"wrong: {said}")
     print(f"{shown(out / 'chaos.json')}, and beside it chaos.md, chaos.png, logs")
-    return _FAILED if chaos["wrong"] else _OK
+    return FAILED if chaos["wrong"] else OK
 
 
 def _bar(seconds: float) -> Any:

@@ -9,7 +9,6 @@ import datetime
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -19,12 +18,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from soak.program import FAILED, OK, ended
 from soak.schedule import PHASES, VALUES, schedule
 
 _MINUTES, _ROUND_S = 30.0, 120.0
 _RATE, _SIZE = 10.0, (640, 480)
 _TIMEOUT_S = 4.0  # shorter than a fault, so that requests end within it
-_OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored in")
 _EPILOG = f"""
 The edge node, the cloud bridge, the recorder, a camera and the bundled large model's server run as processes of their
@@ -51,29 +50,7 @@ be asked for, 130 for Ctrl-C. A run that is too short for a slope is judged by t
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
     asked = _parser().parse_args(arguments)
-    from edgevlm_ros.assets import AssetError, model_path
-    from edgevlm_ros.cloud.server import ServerError
-    from edgevlm_ros.demo import Interrupt
-    from edgevlm_ros.graph import GraphError
-    from edgevlm_ros.processes import ProcessError
-
-    interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        model_path(asked.model)
-        return _soak(asked, interrupt.check)
-    except AssetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except (GraphError, ProcessError, ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _FAILED
-    except KeyboardInterrupt:
-        print("\nstopped: nothing is left running", file=sys.stderr)
-        return _INTERRUPTED
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return ended(asked.model, lambda check: _soak(asked, check))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,7 +125,7 @@ def _soak(asked: argparse.Namespace, check: Any) -> int:
     draw_soak(samples, out / "soak.png")
     print(table)
     print(f"{shown(out / 'soak.json')}, and beside it soak.md, soak.png, logs")
-    return _FAILED if any(row["met"] is False for row in soak["targets"]) else _OK
+    return FAILED if any(row["met"] is False for row in soak["targets"]) else OK
 
 
 def _columns(samples: Any) -> dict[str, Any]:
