@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fastapi.responses import JSONResponse
+from transformers.cli.serving.chat_completion import JSONResponse  # of the framework that it brings along
 
 from edgevlm_ros.cloud.eyes import identity
 from edgevlm_ros.cloud.features import FeaturesError
@@ -74,5 +74,5 @@ def _reply(request_id: str, name: str, completion: Completion, most: int) -> dic
     }
 
 
-def _error(status: int, message: str) -> JSONResponse:
+def _error(status: int, message: str) -> Any:
     return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status)
