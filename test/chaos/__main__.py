@@ -136,7 +136,7 @@ def _chaos(asked: argparse.Namespace, entries: list[Entry], missing: str, check:
         "contexts_unrecorded": unrecorded(robot.requests, out / "record"),
         **told_in_logs(out / "logs"),
     }
-    chaos = {
+    chaos: dict[str, Any] = {
         "date": date,
         "asked": {**dataclasses.asdict(wanted), "longest_pause": probe, "probe_interval_s": interval},
         "machine": machine(),

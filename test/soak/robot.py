@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
 from action_msgs.msg import GoalStatus
@@ -80,6 +80,9 @@ class Asked:
     domain: int | None = None
 
 
+AnyRobot = TypeVar("AnyRobot", bound="Robot")
+
+
 class Robot:
     """A context manager: the graph is up and active inside, and gone outside. check: called often, may raise.
 
@@ -99,7 +102,7 @@ class Robot:
 
     # -- up and down -------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Robot:
+    def __enter__(self: AnyRobot) -> AnyRobot:
         with contextlib.ExitStack() as stack:
             self._start(stack)
             self._stack = stack.pop_all()

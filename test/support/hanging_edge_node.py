@@ -31,7 +31,7 @@ def main() -> None:
             os.read(reader, 1)
         return forward(engine, *args, **kwargs)
 
-    TransformersEngine._forward = blocking  # type: ignore[method-assign]
+    TransformersEngine._forward = blocking  # type: ignore[method-assign, assignment]
     if RESUME not in os.environ and (hangs := int(os.environ.get("HUNG_BEFORE", "0"))):
         before = Carried("active", hangs=(time.monotonic(),) * hangs)
         edge_node.carried_over = lambda: before  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgevlm_ros.evaluation.recording import AnswerRecord, ContextRecord
 from edgevlm_ros.transfer.types import Question
@@ -28,6 +29,6 @@ ANSWER = AnswerRecord(
 CONTEXT = ContextRecord(0, SECOND, WHERE.text, "ok", "", "left", 1, 0.9, 1000, "cloud")
 
 
-def later(second: float, **changes: object) -> AnswerRecord:
+def later(second: float, **changes: Any) -> AnswerRecord:
     stamp = int(second * SECOND)
     return dataclasses.replace(ANSWER, stamp=stamp, published=stamp + SECOND // 10, **changes)
