@@ -272,6 +272,25 @@ def test_a_focus_that_the_engine_cannot_do_is_refused(engine: Recorder) -> None:
         Pipeline(engine, WHERE, focus=Focus(mode="crop", pixel_budget=0.5))
 
 
+def test_choices_bind_the_standing_question_and_not_what_is_asked_besides(engine: Recorder) -> None:
+    engine.capabilities = Capabilities(frozenset(FOCUS_MODES), choices=True)
+    pipeline = Pipeline(engine, WHERE, BARE)
+    pipeline.choices = ("left", "right")
+    pipeline.on_frame(frame(0.0))
+    pipeline.set_question(Question("how many?"))
+    pipeline.on_frame(frame(1.0))
+    pipeline.ask(WHERE, frame(1.0))
+    pipeline.choices = ()
+    pipeline.on_frame(frame(2.0))
+    assert [prompt.choices for prompt in engine.prompts] == [("left", "right"), ("left", "right"), (), ()]
+
+
+def test_an_engine_that_cannot_keep_to_choices_refuses_them(pipeline: Pipeline) -> None:
+    with pytest.raises(EngineError, match="leave choices empty"):
+        pipeline.choices = ("left", "right")
+    assert pipeline.choices == ()
+
+
 # -- with a thread for contexts ----------------------------------------------------------------------------------------
 
 

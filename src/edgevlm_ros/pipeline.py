@@ -43,8 +43,8 @@ class Pipeline:
     """Owns the history, the focus and the use of the engine.
 
     clock: seconds, steady; measures the engine. background: whether contexts are taken in by a thread of its own, so
-    that no frame waits for one; else on_context returns when the next frame will know. `replacement` and `focus` may be
-    assigned at any time.
+    that no frame waits for one; else on_context returns when the next frame will know. `replacement`, `focus`
+    and `choices` may be assigned at any time.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Pipeline:
         self._count_tokens = lru_cache(256)(engine.count_tokens)
         self._memory_budget = MemoryBudget(engine.capabilities.resolution)
         self._worker = ThreadPoolExecutor(1, "context") if background else None
+        self._choices: tuple[str, ...] = ()
         self.focus = focus or Focus()
 
     @property
@@ -120,6 +121,20 @@ class Pipeline:
                 f"{rule.pixel_budget} saves nothing: leave it at 2"
             )
         self._focus = rule
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The answers that on_frame may give, whatever the question; empty for any. `ask` is not bound by them."""
+        return self._choices
+
+    @choices.setter
+    def choices(self, allowed: tuple[str, ...]) -> None:
+        if allowed and not self._engine.capabilities.choices:
+            raise EngineError(
+                f"{self._engine.name} cannot keep its answers to given choices: leave choices empty, or run a model of "
+                "transformers in the node (server_url empty)"
+            )
+        self._choices = allowed
 
     def close(self) -> None:
         """Ends the background thread, when the context at hand is taken in."""
@@ -195,7 +210,7 @@ class Pipeline:
             self.restart()
         with self._lock:
             self._now = frame.stamp
-        answer = self._answer(frame, self._question, on_token, stop)
+        answer = self._answer(frame, self._question, on_token, stop, self._choices)
         with self._lock:
             self._history = self._history.said(Turn(frame.stamp, answer.question, answer.text, Source.EDGE))
         return answer
@@ -221,13 +236,26 @@ class Pipeline:
         """Remembers a frame that is not answered, so that regions find their way to the next one. Any thread."""
         self._memory.add(glimpse(frame.stamp, frame.image))
 
-    def _answer(self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None) -> Answer:
+    def _answer(
+        self,
+        frame: Frame,
+        question: Question,
+        on_token: OnToken | None,
+        stop: Stop | None,
+        choices: tuple[str, ...] = (),
+    ) -> Answer:
         """With all that memory allows. Raises EngineError if there is none for the least."""
-        attempt = partial(self._answered, frame, question, on_token, stop)
+        attempt = partial(self._answered, frame, question, on_token, stop, choices)
         return self._memory_budget.tried(attempt, self._engine, self._clock)
 
     def _answered(
-        self, frame: Frame, question: Question, on_token: OnToken | None, stop: Stop | None, means: Means
+        self,
+        frame: Frame,
+        question: Question,
+        on_token: OnToken | None,
+        stop: Stop | None,
+        choices: tuple[str, ...],
+        means: Means,
     ) -> Answer:
         rule = means.focus(self._focus)
         whole = rule.plain and means.pixel_share == 1.0
@@ -252,6 +280,7 @@ class Pipeline:
                 focus=None if focus is None else focus.grid,
                 beta=rule.beta if "attention" in rule.modes else 0.0,
                 keep=rule.keep if "prune" in rule.modes else 1.0,
+                choices=choices,
             ),
             on_token,
             stop,

@@ -238,6 +238,16 @@ def test_parameters_change_live_or_are_refused_with_a_reason(robot: Robot) -> No
     assert robot.see(2.5).focus_mode == "attention+prune+text"
 
 
+def test_the_answer_is_one_of_the_choices_until_any_is_allowed_again(robot: Robot) -> None:
+    assert "twice" in robot.set("choices", ["left", "left"]).reason
+    assert robot.set("choices", ["left", "left aisle", "right"]).successful
+    answer = robot.see(1.0)
+    assert answer.text in ("left", "left aisle", "right")
+    assert 1 / 3 <= answer.confidence <= 1.0
+    assert robot.set("choices", []).successful
+    assert robot.see(2.0).text not in ("left", "left aisle", "right")
+
+
 def test_the_lifecycle_stops_and_starts_answers_and_frees_the_model(robot: Robot) -> None:
     def change(transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
@@ -277,6 +287,7 @@ def test_a_model_behind_a_local_server_answers_and_refuses_what_only_its_inside_
         assert (answer.text, answer.model) == ("left", "scripted-lvlm")
         assert math.isnan(answer.confidence)
         assert "cannot be focused by 'attention'" in robot.set("focus.mode", "attention").reason
+        assert "cannot keep its answers to given choices" in robot.set("choices", ["left", "right"]).reason
         robot.tell(1.0, "on the right")
         robot.taken_in(1.5)
         asked = json.dumps(server.requests[-1].body["messages"])

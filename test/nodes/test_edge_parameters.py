@@ -43,6 +43,13 @@ def test_a_server_is_not_asked_for_the_bundled_model() -> None:
     assert edge_parameters.served_settings(values(server_url="http://127.0.0.1:9/v1", model="big")).model == "big"
 
 
+def test_choices_that_cannot_be_are_refused_with_a_reason() -> None:
+    assert edge_parameters.choices(values()) == ()
+    assert edge_parameters.choices(values(choices=["left", "right"])) == ("left", "right")
+    with pytest.raises(ParameterError, match="choices has 'left' twice"):
+        edge_parameters.choices(values(choices=["left", "left"]))
+
+
 def test_layers_are_all_or_indices() -> None:
     assert edge_parameters.engine_settings(values()).focus_layers == ()
     assert edge_parameters.engine_settings(values(**{"focus.layers": "2, 3"})).focus_layers == (2, 3)

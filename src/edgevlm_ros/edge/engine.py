@@ -28,12 +28,14 @@ class Capabilities:
 
     focus_modes: of transfer.focus.FOCUS_MODES. reuse: the text before the image can be prefilled ahead of the frame.
     features: `see` gives patch features. resolution: a view can be seen with fewer pixels (focus.pixel_budget).
+    choices: the answer can be kept to Prompt.choices.
     """
 
     focus_modes: frozenset[str]
     reuse: bool = False
     features: bool = False
     resolution: bool = False
+    choices: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class Prompt:
     if there is one. pixel_share: pixels that each of them may take, over those of a whole frame; 1 leaves them alone.
     focus: (rows, cols) float32 in 0..1 over the frame, see Engine.grid. beta: strength of the attention bias along it;
     0 leaves the attention alone. keep: share of the frame's visual tokens that the decoder sees, chosen by it.
+    choices: the answers that are allowed, see edge.choices.checked_choices; empty for any.
     """
 
     history: tuple[Exchange, ...]
@@ -53,6 +56,7 @@ class Prompt:
     focus: NDArray[np.float32] | None = None
     beta: float = 0.0
     keep: float = 1.0
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Completion:
 
     confidence: geometric mean of their probabilities, 0..1; NaN where the engine does not know them. first_token_time:
     seconds from the call. reused_tokens: of the prompt's, that had been prefilled before. drafted_tokens: guessed ahead
-    and verified with the prompt, and accepted_tokens of them were right and are the first of the answer.
+    and verified with the prompt, and accepted_tokens of them were right and are the first of the answer. probabilities:
+    of the prompt's choices, together 1; confidence is that of the answer then.
     """
 
     text: str
@@ -74,6 +79,7 @@ class Completion:
     reused_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    probabilities: tuple[float, ...] = ()
 
 
 class Engine(Protocol):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.choices import TokenTree, token_tree
 from edgevlm_ros.edge.drafts import Drafts, agreed
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
 from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, Steps, answered
@@ -84,6 +85,7 @@ class TransformersEngine:
     before the image is prefilled ahead. draft: whether the last answer to a question is tried as the next one's draft.
     decoding: one of DECODINGS: on a cache that grows; or statically, as a CUDA graph of the model's own kernels or of
     compiled ones. What cannot be done statically is done on the growing cache, and a warning says why.
+    choice_temperature: by which the logarithms of the choices' probabilities are divided, see edge.preset.Preset.
     """
 
     def __init__(
@@ -96,11 +98,13 @@ class TransformersEngine:
         reuse: bool = True,
         draft: bool = True,
         decoding: str = "growing",
+        choice_temperature: float = 1.0,
     ) -> None:
         self.architecture = architecture
         self._name = name
         self._system_prompt = system_prompt
         self._max_new_tokens = max_new_tokens
+        self._choice_temperature = choice_temperature
         self._model = architecture.model
         self._decoder = architecture.decoder
         self._tokenizer = architecture.processor.tokenizer
@@ -113,8 +117,9 @@ class TransformersEngine:
         self._static = (
             None if decoding == DECODINGS[0] else self._static_decoder(COMPILERS[decoding], frozenset(chosen))
         )
+        shares = can_share(self._decoder)
         self._capabilities = Capabilities(
-            frozenset(FOCUS_MODES), reuse and can_share(self._decoder), True, architecture.resolution
+            frozenset(FOCUS_MODES), reuse and shares, True, architecture.resolution, choices=shares
         )
         self._ends = _end_tokens(self._model, self._tokenizer)
         markup = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
@@ -126,6 +131,7 @@ class TransformersEngine:
         self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
         self._slice = 64  # tokens; adapts to the frames' time
         self._frame_time = 0.0
+        self._answers = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_answers)
         self._beginning = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_beginning)
 
     @property
@@ -218,8 +224,11 @@ class TransformersEngine:
     ) -> Completion:
         """See edge.engine.Engine. draft: token ids that the answer may begin with, in place of the last answer.
 
-        A draft costs or saves time and changes no token. None of it remains if it was wrong.
+        A draft costs or saves time and changes no token. None of it remains if it was wrong. One of the prompt's
+        choices takes one pass and neither a draft nor a stop.
         """
+        if prompt.choices:
+            return self._chosen(prompt, on_token)
         with self._turns.frame():
             start = time.monotonic()
             layout, seeing = self.layout(prompt)
@@ -247,6 +256,60 @@ class TransformersEngine:
             drafted_tokens=len(guessed),
             accepted_tokens=agreed(guessed, tokens),
         )
+
+    def _chosen(self, prompt: Prompt, on_token: OnToken | None) -> Completion:
+        """The most probable of the prompt's choices."""
+        if not self._capabilities.choices:
+            raise EngineError(f"{self._name} forgets what is far behind, so it cannot weigh choices: set none")
+        with self._turns.frame():
+            start = time.monotonic()
+            layout, seeing = self.layout(prompt)
+            answers = self._answers(self._rendered((), len(prompt.images), prompt.question)[-1], prompt.choices)
+            tree = token_tree(answers)
+            prepared = time.monotonic()
+            with self._steering(self._focus(prompt, layout)):
+                logits, _, reused = self._prefill(layout, tree.tokens, tree)
+            scores = tree.scores(logits, sorted(self._ends))
+            end = time.monotonic()
+        if not torch.isfinite(scores).all():
+            self._prefixes = Prefixes()  # they may hold it too
+            raise EngineError(self._no_numbers())
+        probabilities = torch.softmax(scores.double() / self._choice_temperature, -1)
+        best = int(probabilities.argmax())
+        timings = replace(seeing, prefill=end - prepared)
+        self._frame_time = timings.total
+        if on_token is not None:
+            on_token(prompt.choices[best])
+        return Completion(
+            text=prompt.choices[best],
+            confidence=float(probabilities[best]),
+            first_token_time=end - start,
+            timings=timings,
+            tokens=answers[best],
+            prompt_tokens=len(layout.beginning) + len(layout.kept),
+            visual_tokens=int((layout.ids[0, layout.kept] == self.architecture.image_token_id).sum()),
+            reused_tokens=reused,
+            probabilities=tuple(probabilities.tolist()),
+        )
+
+    def _tokenised_answers(self, before: str, answers: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        """The token ids of each answer as the model would say it behind the prompt's end, without the answer's end."""
+        asked = {"role": "user", "content": [_words("?")]}
+        template = self.architecture.processor.apply_chat_template
+        opened = str(template([asked], tokenize=False, add_generation_prompt=True))
+        whole = str(template([asked, {"role": "assistant", "content": [_words("answer")]}], tokenize=False))
+        # some templates put a space before an answer that is not part of what they open a turn with
+        space = whole[len(opened) :].partition("answer")[0] if whole.startswith(opened) else ""
+        behind = [space + self._plain(answer).strip() for answer in answers]
+        prompt_ids, *with_prompt = self._tokenizer(
+            [before, *(before + words for words in behind)], add_special_tokens=False
+        )["input_ids"]
+        ids = [
+            each[len(prompt_ids) :] if each[: len(prompt_ids)] == prompt_ids else []  # merged with the prompt's end
+            for each in with_prompt
+        ]
+        alone = self._tokenizer(behind, add_special_tokens=False)["input_ids"]
+        return tuple(tuple(each or other) for each, other in zip(ids, alone, strict=True))
 
     def _guessed(self, prompt: Prompt, draft: Sequence[int] | None) -> tuple[int, ...]:
         """The tokens to verify; the last one of the longest answer needs no successor, so it comes without a draft."""
@@ -340,9 +403,11 @@ class TransformersEngine:
             )
         return torch.as_tensor(output.last_hidden_state)
 
-    def _prefill(self, layout: Layout, draft: tuple[int, ...] = ()) -> tuple[Tensor, Any, int]:
+    def _prefill(
+        self, layout: Layout, draft: tuple[int, ...] = (), tree: TokenTree | None = None
+    ) -> tuple[Tensor, Any, int]:
         """Logits behind the prompt and behind each token of the draft, (1 + draft, vocabulary); the cache behind all
-        of it; and how many tokens had been there."""
+        of it; and how many tokens had been there. tree: how the draft's tokens stand, if not in a line."""
         beginning = layout.beginning
         share = bool(beginning) and self._capabilities.reuse
         cache = self._prefixes.get(beginning) if share else None
@@ -356,14 +421,21 @@ class TransformersEngine:
         if draft:
             behind = torch.tensor([draft], device=self._device)
             embedded = torch.cat([embedded, self._embed(behind)], dim=1)
-            positions = torch.cat([positions, _following(layout, 0, len(draft))], dim=-1)
+            following = _following(layout, 0, len(draft))
+            if tree is not None:
+                following = following[..., list(tree.depths)]
+            positions = torch.cat([positions, following], dim=-1)
             visual = torch.cat([visual, torch.zeros_like(behind, dtype=torch.bool)], dim=1)
         if beginning and not reused:
             before = torch.tensor([beginning], dtype=torch.long, device=self._device)
             embedded = torch.cat([self._embed(before), embedded], dim=1)
             positions = torch.cat([self.architecture.positions(before, ()), positions], dim=-1)
             visual = torch.cat([torch.zeros_like(before, dtype=torch.bool), visual], dim=1)
-        hidden = self._forward(embedded, positions, cache, **self.architecture.decoder_inputs(deep, visual))
+        more = self.architecture.decoder_inputs(deep, visual)
+        if tree is not None:
+            allowed = tree.mask(reused, embedded.shape[1]).to(self._device)
+            more["attention_mask"] = embedded.new_zeros(allowed.shape).masked_fill(~allowed, float("-inf"))
+        hidden = self._forward(embedded, positions, cache, **more)
         if share and not reused:
             self._prefixes.put(beginning, cache)
         return self._model.lm_head(hidden[0, -1 - len(draft) :]), cache, reused

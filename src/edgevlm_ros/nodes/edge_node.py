@@ -87,6 +87,7 @@ class EdgeNode(CameraNode):
         value = self._settings
         edge_parameters.camera_names(value)  # what is wrong with them need not wait for the model
         edge_parameters.focus(value)
+        edge_parameters.choices(value)
         if value["question"]:
             checked_question(value["question"])
         with self._progress(value["server_url"] or value["model"]):
@@ -104,6 +105,7 @@ class EdgeNode(CameraNode):
         for name in edge_parameters.camera_names(value):
             rules = edge_parameters.replacement(value), edge_parameters.focus(value)
             pipeline = Pipeline(self._engine, Question(""), *rules, background=True)
+            pipeline.choices = edge_parameters.choices(value)
             asking = value["ask.queue"], value["ask.deadline"]
             cameras.append(EdgeCamera(self, name, pipeline, *asking, hangs=len(self._hangs)))
         return cameras
@@ -274,10 +276,14 @@ class EdgeNode(CameraNode):
                 "question = '': a standing question can be replaced, not taken away; deactivate the node to stop it"
             )
         replacement, focus = edge_parameters.replacement(value), edge_parameters.focus(value)
+        choices = edge_parameters.choices(value)
         for camera in self._cameras:
+            before = camera.pipeline.focus
             try:
                 camera.pipeline.focus = focus
+                camera.pipeline.choices = choices
             except EngineError as error:
+                camera.pipeline.focus = before
                 raise ParameterError(str(error)) from error
             camera.pipeline.replacement = replacement
             if another:

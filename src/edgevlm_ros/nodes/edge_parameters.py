@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from edgevlm_ros.assets import model_path
+from edgevlm_ros.edge.choices import checked_choices
 from edgevlm_ros.edge.loading import QUANTIZATION_CHOICES, EngineSettings
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.edge.served import ServedSettings
@@ -69,6 +70,13 @@ PARAMETERS = (
     ),
     Parameter("image_splitting", False, "SmolVLM, Idefics3: cut a frame into many tiles; finer, many times slower."),
     Parameter("question", "", "The standing question; empty to wait for one on 'question'.", live=True),
+    Parameter(
+        "choices",
+        [],
+        "The answers allowed to the standing question, whatever it is, until changed: one forward pass weighs them all "
+        "and the confidence is the answer's calibrated probability among them; empty for any answer.",
+        live=True,
+    ),
     Parameter("ask.queue", 4, "Questions of the action 'ask' that may wait, for each camera.", 1, 64),
     Parameter("ask.deadline", 10.0, "Seconds that 'ask' waits for the cloud, unless a goal says it.", 0.1, 600.0),
     Parameter("replacement.enabled", True, "Whether cloud answers are told to the model.", live=True),
@@ -173,6 +181,14 @@ def camera_names(value: Values) -> tuple[str, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ParameterError(f"cameras has {', '.join(twice)} twice: give each camera a name of its own")
     return tuple(names) or ("",)
+
+
+def choices(value: Values) -> tuple[str, ...]:
+    """The allowed answers, empty for any. Raises ParameterError."""
+    try:
+        return checked_choices(value["choices"])
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
 
 
 def served_settings(value: Values) -> ServedSettings:
