@@ -30,6 +30,7 @@ from edgevlm_ros.evaluation.bench_stream import FEWEST_FRAMES, stream
 from edgevlm_ros.machine import available_memory
 from edgevlm_ros.transfer.types import Image
 
+CPU = torch.device("cpu")
 DTYPES = ("float32", "bfloat16", "float16")
 _LARGE = 1_000_000_000  # parameters from which on a small frame is shown: minutes otherwise
 _MICRO = 50_000_000  # parameters up to which a second thread gains nothing and suffers from whatever else runs
@@ -55,7 +56,7 @@ def parameters_of(model: str) -> int:
     return sum(parameter.numel() for parameter in empty.parameters())
 
 
-def load(model: str, device: torch.device, dtype: torch.dtype) -> Architecture:
+def load(model: str, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Architecture:
     """model: as for parameters_of."""
     if model not in random_models.SIZES:
         loaded = load_engine(EngineSettings(model_path(model), device=str(device))).architecture
