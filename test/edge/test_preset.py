@@ -22,7 +22,10 @@ def test_that_of_a_hub_id_lies_in_the_users_configuration(tmp_path: Path, monkey
     assert load_preset("Some/Model").beta == 0.5
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"beta": "much"}', '{"beta": null}', '"beta"'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"beta": "much"}', '{"beta": null}', '{"beta": 1, "choice_temperature": 0}', '"beta"'],
+)
 def test_one_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     preset_file(str(tmp_path)).write_text(text)

@@ -41,8 +41,8 @@ class EngineSettings:
     quantization: see QUANTIZATION_CHOICES; auto for none where the memory suffices, else nf4; weights that are saved
     quantised stay as they are. threads: CPU threads of torch, 0 for its own choice. system_prompt: told before the
     history, if not empty. focus_layers: indices of the decoder layers that attention focus steers; empty for all.
-    reuse, decoding: see TransformersEngine. image_splitting: whether families that can cut a view into many tiles do,
-    at many times the cost.
+    reuse, decoding, choice_temperature: see TransformersEngine. image_splitting: whether families that can cut a view
+    into many tiles do, at many times the cost.
     """
 
     model: str
@@ -56,6 +56,7 @@ class EngineSettings:
     image_splitting: bool = False
     decoding: str = "growing"
     revision: str = "main"
+    choice_temperature: float = 1.0
 
 
 def load_engine(settings: EngineSettings) -> TransformersEngine:
@@ -82,6 +83,7 @@ def load_engine(settings: EngineSettings) -> TransformersEngine:
         settings.focus_layers,
         settings.reuse,
         decoding=settings.decoding,
+        choice_temperature=settings.choice_temperature,
     )
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured for one model and holds for it alone: the strength of attention focus.
+"""What was measured for one model and holds for it alone: the strength of attention focus, how sure it is of choices.
 
-`edgevlm calibrate` writes it: beside the weights for a folder, else into the user's configuration.
+`edgevlm calibrate` and evaluation.choice_calibration write it: beside the weights for a folder, else into the user's
+configuration.
 """
 
 import json
@@ -17,10 +18,14 @@ FILE_NAME = "edgevlm.json"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """beta: see transfer.focus.Focus. measured: by which command, when and with which result, for people."""
+    """beta: see transfer.focus.Focus. choice_temperature: above 1 where the model is surer of choices than it is right.
+    measured, choices_measured: when and with which result, for people.
+    """
 
     beta: float = 1.0
     measured: str = ""
+    choice_temperature: float = 1.0
+    choices_measured: str = ""
 
 
 def preset_file(model: str) -> Path:
@@ -36,7 +41,16 @@ def load_preset(model: str) -> Preset:
     """The model's preset, or the defaults if it has none that can be read."""
     try:
         values: dict[str, Any] = json.loads(preset_file(model).read_text())
-        return Preset(beta=float(values["beta"]), measured=str(values.get("measured", "")))
+        beta = float(values["beta"])
+        temperature = float(values.get("choice_temperature", 1.0))
+        if not 0.0 < temperature < float("inf"):
+            raise ValueError(temperature)
+        return Preset(
+            beta=beta,
+            measured=str(values.get("measured", "")),
+            choice_temperature=temperature,
+            choices_measured=str(values.get("choices_measured", "")),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return Preset()
 

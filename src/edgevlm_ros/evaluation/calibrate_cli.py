@@ -8,7 +8,7 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _calibrate(asked: argparse.Namespace) -> None:
     from edgevlm_ros.assets import bag_path, model_path
     from edgevlm_ros.bags import BagError
     from edgevlm_ros.edge.loading import EngineSettings, load_engine
-    from edgevlm_ros.edge.preset import Preset, save_preset
+    from edgevlm_ros.edge.preset import load_preset, save_preset
     from edgevlm_ros.evaluation.annotated_frames import annotated_frames
     from edgevlm_ros.evaluation.calibration import calibrate, cases
 
@@ -110,7 +110,8 @@ def _calibrate(asked: argparse.Namespace) -> None:
     draw(found, asked.keep_text, name, asked.out / f"{name}.png")
     print(f"the curve: {shown(asked.out / name)}.png and .json")
     if not asked.dry_run:
-        print(f"the preset: {shown(save_preset(asked.model, Preset(found.beta, f'{command}, {date}: {reason}')))}")
+        preset = replace(load_preset(asked.model), beta=found.beta, measured=f"{command}, {date}: {reason}")
+        print(f"the preset: {shown(save_preset(asked.model, preset))}")
 
 
 def table(found: Any) -> str:

@@ -219,6 +219,7 @@ def engine_settings(value: Values) -> EngineSettings:
         image_splitting=value["image_splitting"],
         decoding=value["decoding"],
         revision=value["revision"],
+        choice_temperature=load_preset(value["model"]).choice_temperature,
     )
 
 
