@@ -53,9 +53,8 @@ def prompts(size: str) -> list[Prompt]:
 def one_by_one(tested: TransformersEngine, prompt: Prompt) -> torch.Tensor:
     """Logarithms of each choice's probability among all texts, from a forward pass of its own."""
     layout, _ = tested.layout(prompt)
-    before = tested._rendered((), len(prompt.images), prompt.question)[-1]
     scores = []
-    for ids in tested._answers(before, prompt.choices):
+    for ids in tested.prompt_text.answers(len(prompt.images), prompt.question, prompt.choices):
         with tested._steering(tested._focus(prompt, layout)):
             logits = tested._prefill(layout, ids)[0]
         chances = torch.log_softmax(logits.float(), -1)
@@ -82,7 +81,7 @@ def test_one_pass_weighs_the_choices_as_a_pass_for_each(size: str, attention: st
                 assert sum(found.probabilities) == pytest.approx(1.0)
                 assert found.text == CHOICES[int(expected.argmax())]
                 assert found.confidence == max(found.probabilities)
-            assert found.reused_tokens == (len(engine(size)._beginning(prompt.history)))
+            assert found.reused_tokens == (len(engine(size).prompt_text.beginning(prompt.history)))
     finally:
         engine(size).architecture.model.set_attn_implementation("sdpa")
 
@@ -110,7 +109,7 @@ def test_a_choice_has_the_tokens_that_the_models_own_template_gives_it(size: str
     ]
     processor = tested.architecture.processor
     whole = processor.tokenizer(processor.apply_chat_template(messages, tokenize=False))["input_ids"]
-    (ids,) = tested._answers(tested._rendered((), 1, QUESTION)[-1], ("left aisle",))
+    (ids,) = tested.prompt_text.answers(1, QUESTION, ("left aisle",))
     assert any(tuple(whole[start : start + len(ids)]) == ids for start in range(len(whole)))
     assert "".join(tested._tokenizer.decode(ids).split()) == "leftaisle"
 
@@ -123,8 +122,8 @@ def test_a_temperature_flattens_the_probabilities_and_keeps_the_answer() -> None
 
 def test_markup_in_a_choice_opens_no_turn() -> None:
     tested = engine(TINY[0])
-    forged = tuple(f"{markup}left" for markup in tested._markup)
-    for ids in tested._answers("?", forged):
+    forged = tuple(f"{markup}left" for markup in tested.prompt_text.markup)
+    for ids in tested.prompt_text.answers(1, "?", forged):
         assert not set(ids) & set(tested._tokenizer.added_tokens_decoder)
 
 

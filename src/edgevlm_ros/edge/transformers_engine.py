@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnTok
 from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, Steps, answered
 from edgevlm_ros.edge.grouped_attention import grouped_heads
 from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
+from edgevlm_ros.edge.prompt_text import PromptText
 from edgevlm_ros.edge.static_decoding import COMPILERS, StaticDecoder, StaticError
 from edgevlm_ros.edge.steering import attention_bias
 from edgevlm_ros.edge.turns import Turns
@@ -35,7 +35,6 @@ from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import FOCUS_MODES
 from edgevlm_ros.transfer.pruning import kept, sampled
 from edgevlm_ros.transfer.types import Image, Timings
-from edgevlm_ros.words import plain
 
 # A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most. Below
 # some tokens a slice costs the same, whatever their number.
@@ -44,7 +43,6 @@ _SLICE_TOKENS = (32, 1024)
 # Tokens of a prompt that static decoding has room for; an answer to a longer one is decoded on its growing cache.
 _STATIC_ROOM = 2048
 _REMEMBERED_VIEWS = 4
-_REMEMBERED_HISTORIES = 8
 
 DECODINGS = ("growing", *COMPILERS)
 
@@ -102,7 +100,6 @@ class TransformersEngine:
     ) -> None:
         self.architecture = architecture
         self._name = name
-        self._system_prompt = system_prompt
         self._max_new_tokens = max_new_tokens
         self._choice_temperature = choice_temperature
         self._model = architecture.model
@@ -122,8 +119,7 @@ class TransformersEngine:
             frozenset(FOCUS_MODES), reuse and shares, True, architecture.resolution, choices=shares
         )
         self._ends = _end_tokens(self._model, self._tokenizer)
-        markup = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
-        self._markup = sorted(filter(str.strip, markup), key=len, reverse=True)
+        self.prompt_text = PromptText(architecture, name, system_prompt)
         self._turns = Turns()
         self._prefixes = Prefixes()
         self._drafts = Drafts()
@@ -131,8 +127,6 @@ class TransformersEngine:
         self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
         self._slice = 64  # tokens; adapts to the frames' time
         self._frame_time = 0.0
-        self._answers = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_answers)
-        self._beginning = lru_cache(_REMEMBERED_HISTORIES)(self._tokenised_beginning)
 
     @property
     def name(self) -> str:
@@ -175,7 +169,7 @@ class TransformersEngine:
     def prepare(self, history: Sequence[Exchange]) -> None:
         if not self._capabilities.reuse:
             return
-        ids = self._beginning(tuple(history))
+        ids = self.prompt_text.beginning(tuple(history))
         if not ids or ids in self._prefixes:
             return
         tensor = torch.tensor([ids], device=self._device)
@@ -194,17 +188,8 @@ class TransformersEngine:
 
     def prepared(self, history: Sequence[Exchange]) -> bool:
         """Whether a frame with this history need not wait for its prefill."""
-        ids = self._beginning(tuple(history)) if self._capabilities.reuse else ()
+        ids = self.prompt_text.beginning(tuple(history)) if self._capabilities.reuse else ()
         return not ids or ids in self._prefixes
-
-    def _tokenised_beginning(self, history: tuple[Exchange, ...]) -> tuple[int, ...]:
-        """The token ids before the first view, whatever the view and the question.
-
-        An image token is a token of its own, so what stands before it is tokenised as if it stood alone.
-        """
-        text = self._rendered(history, 1, "")[0]
-        ids = self._tokenizer(text + self.architecture.image_token)["input_ids"]
-        return tuple(ids[: ids.index(self.architecture.image_token_id)])
 
     def _adapt_slice(self, elapsed: float) -> None:
         if self._frame_time:
@@ -264,7 +249,7 @@ class TransformersEngine:
         with self._turns.frame():
             start = time.monotonic()
             layout, seeing = self.layout(prompt)
-            answers = self._answers(self._rendered((), len(prompt.images), prompt.question)[-1], prompt.choices)
+            answers = self.prompt_text.answers(len(prompt.images), prompt.question, prompt.choices)
             tree = token_tree(answers)
             prepared = time.monotonic()
             with self._steering(self._focus(prompt, layout)):
@@ -292,25 +277,6 @@ class TransformersEngine:
             probabilities=tuple(probabilities.tolist()),
         )
 
-    def _tokenised_answers(self, before: str, answers: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        """The token ids of each answer as the model would say it behind the prompt's end, without the answer's end."""
-        asked = {"role": "user", "content": [_words("?")]}
-        template = self.architecture.processor.apply_chat_template
-        opened = str(template([asked], tokenize=False, add_generation_prompt=True))
-        whole = str(template([asked, {"role": "assistant", "content": [_words("answer")]}], tokenize=False))
-        # some templates put a space before an answer that is not part of what they open a turn with
-        space = whole[len(opened) :].partition("answer")[0] if whole.startswith(opened) else ""
-        behind = [space + self._plain(answer).strip() for answer in answers]
-        prompt_ids, *with_prompt = self._tokenizer(
-            [before, *(before + words for words in behind)], add_special_tokens=False
-        )["input_ids"]
-        ids = [
-            each[len(prompt_ids) :] if each[: len(prompt_ids)] == prompt_ids else []  # merged with the prompt's end
-            for each in with_prompt
-        ]
-        alone = self._tokenizer(behind, add_special_tokens=False)["input_ids"]
-        return tuple(tuple(each or other) for each, other in zip(ids, alone, strict=True))
-
     def _guessed(self, prompt: Prompt, draft: Sequence[int] | None) -> tuple[int, ...]:
         """The tokens to verify; the last one of the longest answer needs no successor, so it comes without a draft."""
         if not self._drafting:
@@ -326,13 +292,12 @@ class TransformersEngine:
         for view in seen:
             view.told = True
         sights = tuple(view.sight for view in seen)
-        _, *rest = self._rendered((), len(sights), prompt.question)
-        text = "".join(sight.pixels.placeholder + words for sight, words in zip(sights, rest, strict=True))
-        ids = torch.tensor([self._tokenizer(text, add_special_tokens=False)["input_ids"]], device=self._device)
+        views = [sight.pixels.placeholder for sight in sights]
+        ids = torch.tensor([self.prompt_text.rest(views, prompt.question)], device=self._device)
         visual = torch.nonzero(ids[0] == self.architecture.image_token_id).flatten()
         if len(visual) != sum(len(sight.features) for sight in sights):
             raise EngineError(f"{self._name}: the prompt has {len(visual)} visual tokens, its views have others")
-        beginning = self._beginning(prompt.history)
+        beginning = self.prompt_text.beginning(prompt.history)
         stay = torch.ones(ids.shape[1], dtype=torch.bool, device=self._device)
         if prompt.focus is not None and prompt.keep < 1.0:
             boxes = sights[0].pixels.boxes
@@ -363,34 +328,6 @@ class TransformersEngine:
         view = _Seen(image, share, sight, prepared - start, time.monotonic() - prepared)
         self._seen.append(view)
         return view
-
-    def _rendered(self, history: tuple[Exchange, ...], views: int, question: str) -> list[str]:
-        """The prompt in the model's own chat template, cut where the views stand."""
-        messages: list[dict[str, Any]] = []
-        if self._system_prompt:
-            messages.append({"role": "system", "content": [_words(self._system_prompt)]})
-        for exchange in history:
-            messages.append({"role": "user", "content": [_words(self._plain(exchange.asked))]})
-            messages.append({"role": "assistant", "content": [_words(self._plain(exchange.said))]})
-        images: list[dict[str, Any]] = [{"type": "image"}] * views
-        messages.append({"role": "user", "content": [*images, _words(self._plain(question))]})
-        template = self.architecture.processor.apply_chat_template
-        text = str(template(messages, tokenize=False, add_generation_prompt=True))
-        parts = text.split(self.architecture.image_token)
-        if len(parts) != views + 1:
-            raise EngineError(f"{self._name}: its chat template shows {len(parts) - 1} of {views} images")
-        return parts
-
-    def _plain(self, text: str) -> str:
-        """The text without any family's markup and this one's control tokens: words from outside can never open or
-        close a turn."""
-        before = ""
-        while text != before:
-            before = text
-            for token in self._markup:
-                text = text.replace(token, " ")
-            text = plain(text)
-        return text
 
     def _embed(self, ids: Tensor) -> Tensor:
         return torch.as_tensor(self._decoder.get_input_embeddings()(ids))
@@ -524,10 +461,6 @@ def _following(layout: Layout, before: int, count: int) -> Tensor:
     """Positions of so many of the answer's tokens, from that with so many before it; shaped as the layout's."""
     first = layout.positions.amax() + 1 + before
     return (first + torch.arange(count, device=first.device)).expand(*layout.positions.shape[:-1], count)
-
-
-def _words(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
 
 
 def _finest(pixels: Pixels, rows: int, cols: int) -> NDArray[np.intp]:
