@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,12 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgevlm_ros.assets import bag_path, model_path
 from edgevlm_ros.edge.architectures.registry import ARCHITECTURES, architecture_of
 from edgevlm_ros.edge.choices import MOST_CHARACTERS, MOST_CHOICES, checked_choices, token_tree
 from edgevlm_ros.edge.engine import EngineError, Prompt
+from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.edge.random_models import build
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
+from edgevlm_ros.evaluation.streams import open_stream
 from edgevlm_ros.transfer.conversation import Exchange
+from edgevlm_ros.world import questions
 
 TINY = ("tiny-qwen2.5-vl", "tiny-qwen3-vl", "tiny-smolvlm", "tiny-idefics3", "tiny-llava", "tiny-llava-onevision")
 CHOICES = ("left", "left aisle", "left aisle, near the door", "right", "not in view")
@@ -31,6 +36,11 @@ def engine(size: str, reuse: bool = True, temperature: float = 1.0) -> Transform
     family = architecture_of(model.config.model_type)
     assert family is not None
     return TransformersEngine(family(model, processor), size, reuse=reuse, choice_temperature=temperature)
+
+
+@cache
+def bundled() -> TransformersEngine:
+    return load_engine(EngineSettings(model_path("micro_svlm"), threads=1))
 
 
 def picture(seed: int = 3, width: int = 160, height: int = 120) -> NDArray[np.uint8]:
@@ -122,9 +132,32 @@ def test_a_temperature_flattens_the_probabilities_and_keeps_the_answer() -> None
 
 def test_markup_in_a_choice_opens_no_turn() -> None:
     tested = engine(TINY[0])
-    forged = tuple(f"{markup}left" for markup in tested.prompt_text.markup)
+    forged = tuple(f"{markup}{number}" for number, markup in enumerate(tested.prompt_text.markup))
     for ids in tested.prompt_text.answers(1, "?", forged):
         assert not set(ids) & set(tested._tokenizer.added_tokens_decoder)
+
+
+def test_a_choice_that_only_the_models_own_markup_makes_is_named() -> None:
+    tested = bundled()
+    own = next(token for token in tested.prompt_text.markup if checked_choices([token, "left"])[0] == token.strip())
+    asked = Prompt((), (picture(),), QUESTION)
+    with pytest.raises(EngineError, match="nothing but this model's markup"):
+        tested.complete(replace(asked, choices=(own, "left")))
+    with pytest.raises(EngineError, match="are one choice"):
+        tested.complete(replace(asked, choices=("left", f"left {own}")))
+
+
+def test_where_a_free_answer_is_a_choice_the_bundled_model_chooses_it() -> None:
+    tested, compared = bundled(), 0
+    stream = open_stream(bag_path("demo"))
+    for truth in stream.truths[:: len(stream.truths) // 12]:
+        asked = Prompt((), (stream.frame(truth.stamp).image,), truth.question.text)
+        allowed = questions.answers(truth.question.text)
+        free = tested.complete(asked, draft=()).text
+        if free in allowed:
+            compared += 1
+            assert tested.complete(replace(asked, choices=allowed)).text == free
+    assert compared >= 10
 
 
 def test_a_model_that_forgets_says_that_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edgevlm_ros.edge.preset import Preset, load_preset, save_preset
-from edgevlm_ros.evaluation.choice_calibration import Weighed, figures, fitted, main
+from edgevlm_ros.evaluation.choice_calibration import Weighed, figures, fitted, main, possible
+from edgevlm_ros.evaluation.streams import open_stream
+from edgevlm_ros.world import questions
 
 
 def weighed(surer: float, count: int = 800) -> list[Weighed]:
@@ -32,6 +34,15 @@ def test_the_temperature_undoes_how_much_too_sure_a_model_is(surer: float) -> No
     assert sum(count for _, _, count in after.reliability) == len(found)
 
 
+def test_the_worlds_questions_are_weighed_with_all_answers_not_with_those_of_the_streams() -> None:
+    stream = open_stream(Path(__file__).resolve().parents[2] / "bags" / "demo")
+    found = possible([stream])
+    assert set(found) <= set(questions.ALL)
+    for text, choices in found.items():
+        assert choices == questions.answers(text)
+        assert {truth.answer for truth in stream.truths if truth.question.text == text} <= set(choices)
+
+
 def test_nothing_to_calibrate_on_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["micro_svlm", "--streams", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
     assert "no such bag or folder" in capsys.readouterr().err
@@ -50,6 +61,7 @@ def test_the_preset_gets_the_temperature_and_keeps_its_beta(
     assert 0.05 <= preset.choice_temperature <= 20.0
     assert "6 frames" in preset.choices_measured
     assert (tmp_path / "out" / "tiny.png").stat().st_size > 1000
-    assert main([*asked, "--check"]) == 0
-    assert f"T {preset.choice_temperature:.2f}" in capsys.readouterr().out
+    assert main([*asked, "--check", "3.5"]) == 0
+    assert "T 3.50" in capsys.readouterr().out
+    assert main([*asked, "--dry-run"]) == 0
     assert load_preset(str(model)) == preset

@@ -53,7 +53,10 @@ class PromptText:
         return tuple(ids[: ids.index(self._image_token_id)])
 
     def _answers(self, views: int, question: str, choices: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        """The token ids of each choice as the model would say it behind the prompt's end, without the answer's end."""
+        """The token ids of each choice as the model would say it behind the prompt's end, without the answer's end.
+
+        Raises EngineError for a choice that only this model takes for markup, or for another one.
+        """
         before = self._rendered((), views, question)[-1]
         asked = {"role": "user", "content": [_words("?")]}
         opened = str(self._template([asked], tokenize=False, add_generation_prompt=True))
@@ -69,7 +72,14 @@ class PromptText:
             for each in with_prompt
         ]
         alone = self._tokenizer(behind, add_special_tokens=False)["input_ids"]
-        return tuple(tuple(each or other) for each, other in zip(ids, alone, strict=True))
+        answers = tuple(tuple(each or other) for each, other in zip(ids, alone, strict=True))
+        for index, (choice, answer) in enumerate(zip(choices, answers, strict=True)):
+            if not answer:
+                raise EngineError(f"{self._name}: the choice {choice!r} is nothing but this model's markup: put words")
+            if answer in answers[:index]:
+                other_choice = choices[answers.index(answer)]
+                raise EngineError(f"{self._name}: {other_choice!r} and {choice!r} are one choice, its markup aside")
+        return answers
 
     def _rendered(self, history: tuple[Exchange, ...], views: int, question: str) -> list[str]:
         """The prompt, cut where the views stand."""

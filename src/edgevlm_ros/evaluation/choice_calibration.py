@@ -4,10 +4,11 @@
 Networks are surer than they are right. One temperature for all logarithms of probabilities mends most of that and
 changes no answer (Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017). It is fitted by least negative
 log-likelihood (NLL) and told with the expected calibration error (ECE): how far, in the mean, the share of right
-answers is from what was promised. A question's choices are all that is true of it somewhere in the streams.
+answers is from what was promised. A question of the world is weighed with all answers that it can have: those true in
+the streams alone would tell what does not occur there. Another question has no more than those, and is told as such.
 
   python -m edgevlm_ros.evaluation.choice_calibration micro_svlm --streams runs/world/streams/val
-  python -m edgevlm_ros.evaluation.choice_calibration micro_svlm --streams runs/world/streams/test --check
+  python -m edgevlm_ros.evaluation.choice_calibration micro_svlm --streams runs/world/streams/test --check 0.8
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -34,6 +36,7 @@ from edgevlm_ros.evaluation.plots import FAINT, INK, STYLE
 from edgevlm_ros.evaluation.streaming import matches
 from edgevlm_ros.evaluation.streams import Stream, StreamError, find_streams, open_stream
 from edgevlm_ros.terminal import shown
+from edgevlm_ros.world import questions
 
 _BINS = 10
 _TEMPERATURES = np.geomspace(0.05, 20.0, 200)  # 3 % apart
@@ -61,24 +64,34 @@ class Figures:
     reliability: tuple[tuple[float, float, int], ...]
 
 
+def possible(streams: Sequence[Stream]) -> dict[str, tuple[str, ...]]:
+    """The answers to each question: the world's own, else what is true somewhere in the streams."""
+    true: dict[str, dict[str, None]] = {}
+    for truth in (truth for stream in streams for truth in stream.truths):
+        true.setdefault(truth.question.text, {})[truth.answer] = None
+    closed = {text: questions.answers(text) for text in true if text in questions.ALL}
+    return {
+        text: closed[text] if set(known) <= set(closed.get(text, ())) else tuple(known) for text, known in true.items()
+    }
+
+
 def weigh(engine: TransformersEngine, streams: Sequence[Stream], frames: int) -> list[Weighed]:
     """So many frames of each stream, spread over it. engine: at temperature 1. What is told is the question alone."""
-    answers: dict[str, list[str]] = {}
-    for stream in streams:
-        for truth in stream.truths:
-            known = answers.setdefault(truth.question.text, [])
-            if truth.answer not in known:
-                known.append(truth.answer)
-    found = []
+    answers = possible(streams)
+    found: list[Weighed] = []
     for stream in streams:
         truths = [truth for truth in stream.truths if len(answers[truth.question.text]) > 1]
         for truth in truths[:: max(1, len(truths) // frames)][:frames]:
-            choices = tuple(answers[truth.question.text])
+            choices = answers[truth.question.text]
             image = stream.frame(truth.stamp).image
             plain = Prompt((), (image,), truth.question.text)
             engine.see(image)
-            free = engine.complete(plain, draft=())
-            closed = engine.complete(replace(plain, choices=choices))
+            ways = [
+                partial(engine.complete, plain, draft=()),
+                partial(engine.complete, replace(plain, choices=choices)),
+            ]
+            turn = -1 if len(found) % 2 else 1  # neither way always comes second, to warm caches
+            free, closed = [way() for way in ways[::turn]][::turn]
             scores = np.log(np.maximum(closed.probabilities, 1e-300))
             right = matches(free.text, truth.answer)
             times = (one.timings.prefill + one.timings.decode for one in (closed, free))
@@ -155,8 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", nargs="+", required=True, help="bags with truths, or folders of such")
     parser.add_argument("--frames", type=int, default=60, help="of each stream (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/choices"), help="for the diagram (%(default)s)")
-    parser.add_argument("--check", action="store_true", help="the preset's temperature on these streams; fit nothing")
+    parser.add_argument("--check", type=float, metavar="T", help="this temperature on these streams; fit nothing")
+    parser.add_argument("--dry-run", action="store_true", help="leave the preset as it is")
     asked = parser.parse_args(arguments)
+    if asked.check is not None and not 0.0 < asked.check < float("inf"):
+        parser.error(f"--check {asked.check}: a temperature is above 0")
     try:
         weighed = weigh(_engine(asked.model), [open_stream(path) for path in find_streams(asked.streams)], asked.frames)
     except (AssetError, EngineError, StreamError) as error:
@@ -166,13 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: no question of these streams has two answers that are known to be true", file=sys.stderr)
         return 2
     preset = load_preset(asked.model)
-    temperature = preset.choice_temperature if asked.check else round(fitted(weighed), 3)
+    temperature = round(fitted(weighed), 3) if asked.check is None else asked.check
     print(told(weighed, (1.0, temperature)))
     asked.out.mkdir(parents=True, exist_ok=True)
     picture = asked.out / f"{Path(asked.model).name}.png"
     draw([(value, figures(weighed, value)) for value in (1.0, temperature)], picture)
     print(f"the reliability diagram: {shown(picture)}")
-    if not asked.check:
+    if asked.check is None and not asked.dry_run:
         now = figures(weighed, temperature)
         measured = f"{datetime.date.today().isoformat()}, {len(weighed)} frames: NLL {now.nll:.3f}, ECE {now.ece:.3f}"
         preset = replace(preset, choice_temperature=temperature, choices_measured=measured)

@@ -74,7 +74,8 @@ PARAMETERS = (
         "choices",
         [],
         "The answers allowed to the standing question, whatever it is, until changed: one forward pass weighs them all "
-        "and the confidence is the answer's calibrated probability among them; empty for any answer.",
+        "and the confidence is the answer's probability among them, at the temperature of the model's preset; empty "
+        "for any answer.",
         live=True,
     ),
     Parameter("ask.queue", 4, "Questions of the action 'ask' that may wait, for each camera.", 1, 64),

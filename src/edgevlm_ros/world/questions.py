@@ -8,6 +8,7 @@ rack hides.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -227,6 +228,12 @@ def answer(question: str, seen: Observation) -> str:
     if subject is None or subject not in seen.boxes:
         return ABSENT[question]
     return ", ".join(seen.facts[_named(part, subject)] for part in PARTS_OF[question])
+
+
+def answers(question: str) -> tuple[str, ...]:
+    """All that can be right of a question of the world, whether or not some stream shows it."""
+    facts = itertools.product(*(VALUES[part] for part in PARTS_OF[question]))
+    return (*(", ".join(each) for each in facts), ABSENT[question])
 
 
 def subject_of(question: str, seen: Observation) -> str | None:
