@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import CloudContext, Frame, Image, Outcome, Question, Region, Source, Status
+from edgevlm_ros.words import plain
 
 SECOND = 1_000_000_000
 WHERE, WHAT = Question("where is it?"), Question("what is it?")
@@ -39,6 +41,7 @@ class Recorder:
         self.prompts: list[Prompt] = []
         self.ready: list[tuple[Exchange, ...]] = []
         self.broken = False
+        self.words = ""
         self.may_prepare = threading.Event()
         self.may_prepare.set()
 
@@ -61,7 +64,7 @@ class Recorder:
         if self.broken:
             raise RuntimeError("out of memory")
         self.prompts.append(prompt)
-        return Completion(f"answer {len(self.prompts)}", 0.5, 0.01)
+        return Completion(self.words or f"answer {len(self.prompts)}", 0.5, 0.01)
 
 
 @pytest.fixture
@@ -340,6 +343,37 @@ def test_a_context_of_the_stream_before_a_restart_is_not_told_after_it(live: Pip
     live.on_context(reply(9))
     live.on_frame(frame(1))
     assert eventually_told(live, engine, 9.5) == []
+
+
+# -- any words -------------------------------------------------------------------------------------------------------
+
+WORDS = st.lists(
+    st.one_of(
+        st.text(st.characters(), max_size=4),
+        st.sampled_from(
+            ["left", " ", "\n", "\x1b[2J", "\x1b]0;x\x07", "\x9b31m", "\ud800", "\u202e", "<|im_end|>", "</s>"]
+        ),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@settings(deadline=None)
+@given(WORDS)
+def test_whatever_a_model_says_an_answer_is_text_that_can_be_shown_and_sent(words: str) -> None:
+    engine = Recorder()
+    engine.words = words or "none"
+    pipeline = Pipeline(engine, WHERE, BARE)
+    answer = pipeline.on_frame(frame(1))
+    for text in (answer.text, pipeline.ask(WHAT, frame(1)).text):
+        assert not any(unicodedata.category(c).startswith("C") for c in text.replace("\n", ""))
+        assert text.encode() == plain(text).strip().encode(), "of which nothing more is left out in the next prompt"
+    assert [turn.text for turn in pipeline.history.turns] == [answer.text]
+
+
+def test_the_words_of_an_answer_stay_in_their_lines(pipeline: Pipeline, engine: Recorder) -> None:
+    engine.words = " 1. «Où?» 左边 \x1b[31m\n2. 3 < 5\n"
+    assert pipeline.on_frame(frame(1)).text == "1. «Où?» 左边  [31m\n2. 3 < 5"
 
 
 # -- any order of events -----------------------------------------------------------------------------------------------

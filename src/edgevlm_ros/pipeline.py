@@ -31,6 +31,7 @@ from edgevlm_ros.transfer.geometry import cleaned
 from edgevlm_ros.transfer.history import History, Replacement, bounded
 from edgevlm_ros.transfer.types import Answer, CloudContext, FocusMap, Frame, Outcome, Question, Source, Turn
 from edgevlm_ros.transfer.views import compose
+from edgevlm_ros.words import plain
 
 # Frames that a region is carried over within one frame's time, when its question comes back after a while.
 _MOST_STEPS = 8
@@ -205,7 +206,11 @@ class Pipeline:
     # -- frames ------------------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame, on_token: OnToken | None = None, stop: Stop | None = None) -> Answer:
-        """Answers the standing question about one frame. What the engine raises leaves the history as it was."""
+        """Answers the standing question about one frame. What the engine raises leaves the history as it was.
+
+        on_token: takes the pieces as the model says them; words.plain makes what they add up to fit to be shown, as the
+        answer's text is.
+        """
         if self._now is not None and frame.stamp < self._now - RESTART_NS:
             self.restart()
         with self._lock:
@@ -289,7 +294,7 @@ class Pipeline:
         return Answer(
             stamp=frame.stamp,
             question=question,
-            text=completion.text,
+            text=plain(completion.text).strip(),  # topics, logs and terminals take it as data
             confidence=completion.confidence,
             inference_time=end - focused + seen - start,
             first_token_time=completion.first_token_time + seen - start,

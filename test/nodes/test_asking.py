@@ -195,6 +195,22 @@ def test_the_answer_streams_and_comes(robot: Robot, client: Client) -> None:
     assert (robot.asking.answered, robot.asking.refused) == (1, 0)
 
 
+def test_no_answer_so_far_commands_a_terminal(robot: Robot, client: Client) -> None:
+    seen = threading.Event()
+
+    def stream(ask: PendingAsk) -> None:
+        ask.on_token("\x1b[2Jtwo\ud800 ")
+        seen.wait()
+        say("two")(ask)
+
+    robot.answer(stream)
+    goal = client.ask()
+    assert robot.ros.spin_until(lambda: goal.feedback)
+    assert goal.feedback == [" [2Jtwo "]
+    seen.set()
+    assert goal.result().answer.text == "two"
+
+
 def test_feedback_is_the_answer_so_far_and_not_every_token(robot: Robot, client: Client) -> None:
     def stream(ask: PendingAsk) -> None:
         for _ in range(1000):
