@@ -19,6 +19,7 @@ from edgevlm_ros.edge.engine import EngineError, Prompt
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.edge.random_models import save
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
+from support.hub_cache import put, use_cache
 from support.tiny_lvlm import REPLY, make_tiny_lvlm
 
 FRAME = np.random.default_rng(1).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -118,6 +119,27 @@ def test_a_view_that_this_model_would_not_have_is_refused(folder: Path, change: 
     with pytest.raises(FeaturesError, match=r"17 tokens|rows of 8"):
         listener(whole(folder), eyes).answer(features, "", "?", 4)
     eyes.close()
+
+
+def test_a_pinned_commit_gives_its_own_eyes_whatever_the_branch_shows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = make_tiny_lvlm(tmp_path / "newer")
+    tensors = load_file(newer / "model.safetensors")
+    tensors |= {name: value + 1 for name, value in tensors.items() if "projector" in name}
+    save_file(tensors, newer / "model.safetensors", {"format": "pt"})
+    pinned, newest = "1" * 40, "2" * 40
+    put(tmp_path / "hub", "org/big", folder, pinned)
+    put(tmp_path / "hub", "org/big", newer, newest, branch="main")
+    use_cache(tmp_path / "hub", monkeypatch)
+    for revision, there in ((pinned, folder), (newest, newer), ("main", newer)):
+        eyes, same = Eyes("org/big", revision=revision), Eyes(str(there))
+        assert eyes.identity == same.identity
+        assert to_bytes(eyes.see(FRAME)) == to_bytes(same.see(FRAME))
+        eyes.close()
+        same.close()
+    with pytest.raises(EngineError, match=f"revision '{'3' * 40}' of it is not in the hub's cache here"):
+        Eyes("org/big", revision="3" * 40)
 
 
 def test_a_model_that_cannot_be_cut_says_which_can(tmp_path: Path) -> None:

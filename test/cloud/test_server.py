@@ -23,6 +23,7 @@ from edgevlm_ros.cloud.jpeg import Upload, encode
 from edgevlm_ros.cloud.prompt import chat_request
 from edgevlm_ros.cloud.server import LvlmServer, ServerError
 from edgevlm_ros.transfer.types import Status
+from support.hub_cache import put, use_cache
 from support.tiny_lvlm import make_tiny_lvlm
 
 pytestmark = pytest.mark.timeout(300)
@@ -71,8 +72,8 @@ def test_a_llava_folder_answers_about_a_picture_and_grounds(server: LvlmServer) 
     assert result.completion_tokens > 0
 
 
-def features(folder: Path, keep: float = 1.0) -> Upload:
-    eyes = Eyes(str(folder), keep)
+def features(model: Path | str, keep: float = 1.0, revision: str = "main") -> Upload:
+    eyes = Eyes(str(model), keep, revision=revision)
     seen = to_bytes(eyes.see(np.full((480, 640, 3), 128, np.uint8)))
     eyes.close()
     return Upload(b"", 640, 480, 640, 480, features=seen)
@@ -86,15 +87,42 @@ def test_features_in_place_of_a_picture_are_answered_like_one(server: LvlmServer
     assert whole.prompt_tokens - result.prompt_tokens == round(16 * (1 - keep))
 
 
-def test_features_of_other_eyes_are_rejected_with_what_to_do(server: LvlmServer, tmp_path: Path) -> None:
-    folder = make_tiny_lvlm(tmp_path / "other")
+def _other_eyes(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors |= {name: value + 1 for name, value in tensors.items() if "projector" in name}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_features_of_other_eyes_are_rejected_with_what_to_do(server: LvlmServer, tmp_path: Path) -> None:
+    folder = make_tiny_lvlm(tmp_path / "other")
+    _other_eyes(folder)
     result, _ = ask(server, features(folder))
     assert result.status is Status.REJECTED
     assert "robot and server need the same model" in result.error
     assert "set upload to image" in result.error
+
+
+def test_eyes_and_server_can_be_pinned_to_the_same_commit_of_a_hub_id(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_tiny_lvlm(tmp_path / "other")
+    _other_eyes(other)
+    put(tmp_path / "hub", "org/tiny_lvlm", folder, "1" * 40)
+    put(tmp_path / "hub", "org/tiny_lvlm", other, "2" * 40, branch="main")
+    use_cache(tmp_path / "hub", monkeypatch)
+    with LvlmServer("org/tiny_lvlm", revision="1" * 40) as server:
+        same, newest = (ask(server, features("org/tiny_lvlm", revision=each))[0] for each in ("1" * 40, "main"))
+    assert (same.status, same.text, same.model) == (Status.OK, "left", "tiny_lvlm@main")
+    assert newest.status is Status.REJECTED
+
+
+def test_a_commit_that_is_not_here_is_told_with_how_to_fetch_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "hub", "org/tiny_lvlm", folder, "1" * 40)
+    use_cache(tmp_path / "hub", monkeypatch)
+    with pytest.raises(ServerError, match=f"hf download org/tiny_lvlm --revision {'2' * 40}"):
+        LvlmServer("org/tiny_lvlm", revision="2" * 40).start()
 
 
 def test_the_models_name_in_replies_is_no_path_of_this_machine(server: LvlmServer, folder: Path) -> None:

@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.delay import EmulatedDelay
 from edgevlm_ros.cloud.selection import Rule
+from edgevlm_ros.edge.engine import EngineError
 from edgevlm_ros.nodes import bridge_parameters
 from edgevlm_ros.nodes.bridge_parameters import PARAMETERS
 from edgevlm_ros.nodes.parameters import ParameterError
@@ -36,6 +37,12 @@ def test_everything_about_keyframes_changes_live() -> None:
 def test_periods_the_wrong_way_round_are_refused() -> None:
     with pytest.raises(ParameterError, match=r"keyframes\.min_period = 11 is longer"):
         bridge_parameters.rule(values(**{"keyframes.min_period": 11.0}))
+
+
+def test_eyes_are_those_of_the_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EngineError, match=r"revision 'v0' of it is not .*hf download org/none --revision v0"):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        bridge_parameters.eyes(values(upload="features", **{"features.model": "org/none", "features.revision": "v0"}))
 
 
 def test_where_the_key_comes_from_is_told_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,20 +40,20 @@ _LOWEST_PRIORITY = 19
 class Eyes:
     """Loaded eyes. model: a bundled model's name, a folder in Hugging Face layout, or a hub id.
 
-    keep: share of the visual tokens that goes up. Raises AssetError or EngineError if the model is not here or cannot
-    be cut.
+    keep: share of the visual tokens that goes up. revision: of a hub id, a branch, tag or commit. Raises AssetError or
+    EngineError if the model is not here or cannot be cut.
     """
 
-    def __init__(self, model: str, keep: float = 1.0, device: str = "cpu") -> None:
+    def __init__(self, model: str, keep: float = 1.0, device: str = "cpu", revision: str = "main") -> None:
         self._keep = keep
         path = model_path(model)
         try:
-            self._family = architecture(path, device_named(device))
-            self.identity = identity(path, type(self._family))
+            self._family = architecture(path, device_named(device), revision)
+            self.identity = identity(path, type(self._family), revision)
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"cannot load the eyes of {model}: {why(error, path, 'main')}") from error
+            raise EngineError(f"cannot load the eyes of {model}: {why(error, path, revision)}") from error
         self._worker = ThreadPoolExecutor(1, "eyes", _give_way)
 
     def see(self, image: Image) -> Features:
@@ -81,11 +81,11 @@ def cut(sight: Sight, image: Image, keep: float, eyes: bytes) -> Features:
     return Features(layers, kept, len(first), width, height, eyes)
 
 
-def architecture(path: str, device: torch.device) -> Architecture:
-    """The family of a model, loaded as far as its eyes need it. path: a folder or a hub id."""
+def architecture(path: str, device: torch.device, revision: str = "main") -> Architecture:
+    """The family of a model, loaded as far as its eyes need it. path: a folder or a hub id. revision: of a hub id."""
     if (folder := Path(path)).is_dir():
         check_folder(folder, [name for each in ARCHITECTURES for name in each.model_types])
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     family = architecture_of(config.model_type)
     if family is None:
         raise EngineError(
@@ -99,6 +99,7 @@ def architecture(path: str, device: torch.device) -> Architecture:
     with without_tables():
         model, found = AutoModelForImageTextToText.from_pretrained(
             path,
+            revision=revision,
             config=config,
             dtype=compute_dtype(device),
             use_safetensors=True,
@@ -106,18 +107,20 @@ def architecture(path: str, device: torch.device) -> Architecture:
             output_loading_info=True,
         )
     _check_whole(path, family, found)
-    processor = family.load_processor(path)
+    processor = family.load_processor(path, revision)
     if hasattr(processor.image_processor, "do_image_splitting"):
         processor.image_processor.do_image_splitting = False
     return family(model.to(device).eval(), processor)
 
 
-def identity(path: str, family: type[Architecture]) -> bytes:
-    """Whose eyes these are: a digest of their weights as they lie in the files. path: a folder or a hub id.
+def identity(path: str, family: type[Architecture], revision: str = "main") -> bytes:
+    """Whose eyes these are: a digest of their weights as they lie in the files. path, revision: see architecture.
 
     A language model that was trained further behind the same eyes can read their features, and has the same identity.
     """
-    folder = Path(path) if Path(path).is_dir() else Path(snapshot_download(path, local_files_only=True))
+    folder = Path(path)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(path, revision=revision, local_files_only=True))
     names = {name.rpartition(".")[-1] for name in eyes_of(family)}
     digest = hashlib.blake2b(digest_size=EYES_BYTES)
     for file in weight_files(folder):

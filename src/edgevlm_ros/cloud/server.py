@@ -34,6 +34,8 @@ from edgevlm_ros.endpoint import EndpointError, is_loopback, load_api_key
 DEFAULT_MODEL = "micro_lvlm"
 DEFAULT_PORT = 8765
 _LOG_LINES = 15
+_NOT_SERVED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.gguf", "*.onnx", "original/*")
+"""Of a hub's model: other forms of its weights, as large as those that are read."""
 _NICENESS = 5
 """A third of the processor time of a process that wants it as much; what nobody else wants is still the server's."""
 
@@ -45,6 +47,7 @@ class ServerError(RuntimeError):
 class LvlmServer:
     """One server process. model: a bundled model's name, a folder, or a hub id that is in the local cache.
 
+    revision: of a hub id, a branch, tag or commit; with HF_HUB_OFFLINE=0 what the cache lacks is fetched.
     port: 0 takes a free one, which a restart keeps. host: the address to listen on; one that other machines reach needs
     an api_key, and its http is as open as the network is. log: a file that what the server writes is added to; None for
     one that goes with this object. A context manager: started and ready inside, stopped outside.
@@ -59,13 +62,14 @@ class LvlmServer:
         api_key: str = "",
         device: str = "cpu",
         threads: int = 1,
+        revision: str = "main",
         log: Path | None = None,
     ) -> None:
         if not is_loopback(host) and not api_key:
             raise ServerError(
                 f"host = {host!r} lets other machines in: name a key, with --api-key-env or --api-key-file"
             )
-        self._model = model_path(model)
+        self._model, self._revision = model_path(model), revision
         self._host, self._key = host, api_key
         self._device = device
         self._threads = threads
@@ -93,19 +97,18 @@ class LvlmServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process, without waiting for it."""
+        """Start the process, without waiting for it. Raises ServerError if the hub's cache lacks the model."""
         if self.running:
             return
-        folder = Path(self._model)
-        name = folder.name if folder.is_dir() else self._model  # the name in replies: no paths of this machine
-        arguments = [name, "--device", self._device, "--host", self._host, "--port", str(self.port)]
+        folder = self._folder()
+        arguments = [folder.name, "--device", self._device, "--host", self._host, "--port", str(self.port)]
         if self._device == "cpu":
             arguments += ["--dtype", "float32"]  # half precision is emulated on most CPUs
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "edgevlm_ros.cloud.lvlm_process", "serve", *arguments],
-                cwd=folder.parent if folder.is_dir() else None,
-                env=self._environment(private_hub=folder.is_dir()),
+                cwd=folder.parent,
+                env=self._environment(folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -162,22 +165,42 @@ class LvlmServer:
     ) -> None:
         self.stop()
 
-    def _environment(self, private_hub: bool) -> dict[str, str]:
-        """The server lists the hub cache's models and fails if there is none; a folder's server lists no others."""
-        threads = str(self._threads)
+    def _folder(self) -> Path:
+        """Where the model lies, under its own name: that is in every reply, and no path of this machine is."""
+        if (folder := Path(self._model)).is_dir():
+            return folder
+        from huggingface_hub import snapshot_download
+
+        from edgevlm_ros.edge.hub import why
+
+        offline = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
+        try:
+            snapshot = snapshot_download(
+                self._model, revision=self._revision, local_files_only=offline, ignore_patterns=list(_NOT_SERVED)
+            )
+        except Exception as error:
+            raise ServerError(f"cannot serve {self._model}: {why(error, self._model, self._revision)}") from error
+        link = Path(self._scratch.name) / "models" / folder.name
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(snapshot)
+        return link
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """The server would list the hub cache's models, and fails if there is none; it has a hub of its own."""
+        threads, hub = str(self._threads), Path(self._scratch.name) / "hub"
+        hub.mkdir(exist_ok=True)
         ours = {
             "EDGEVLM_PARENT": str(os.getpid()),
             "EDGEVLM_SERVE_KEY": self._key,
-            "EDGEVLM_SERVE_MODEL": self._model,
+            "EDGEVLM_SERVE_MODEL": str(folder.absolute()),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(hub.parent),
+            "HF_HUB_CACHE": str(hub),
         }
-        hub = Path(self._scratch.name) / "hub"
-        if private_hub:
-            ours |= {"HF_HOME": str(hub.parent), "HF_HUB_CACHE": str(hub)}
-            hub.mkdir(exist_ok=True)
         return {**os.environ, **ours}
 
     def _give_way(self) -> None:
@@ -236,6 +259,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model, folder or hub id (%(default)s)")
+    parser.add_argument("--revision", default="main", help="of a hub id: branch, tag or commit (%(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0: any (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a key (%(default)s)")
     parser.add_argument("--api-key-env", default="", metavar="NAME", help="environment variable that holds the key")
@@ -259,6 +283,7 @@ def serve(arguments: argparse.Namespace) -> int:
             api_key=load_api_key(arguments.api_key_env, arguments.api_key_file),
             device=arguments.device,
             threads=arguments.threads,
+            revision=arguments.revision,
         )
         server.start()
         seconds = server.wait_ready()

@@ -98,6 +98,7 @@ PARAMETERS = (
         "micro_lvlm",
         "Whose eyes make them: the model that the server runs, bundled, a folder or a hub id.",
     ),
+    Parameter("features.revision", "main", "Of a hub id: branch, tag or commit, the one that the server runs."),
     Parameter("features.keep", 1.0, "Share of the visual tokens that goes up.", 0.01, 1.0),
     Parameter("features.device", "cpu", "What the eyes run on: auto, cpu, cuda, cuda:1, ..."),
     Parameter(
@@ -167,7 +168,7 @@ def eyes(value: Values) -> "Eyes | None":
     model = model_path(value["features.model"])
     from edgevlm_ros.cloud.eyes import Eyes  # torch, which a bridge of pictures does without
 
-    return Eyes(model, value["features.keep"], value["features.device"])
+    return Eyes(model, value["features.keep"], value["features.device"], value["features.revision"])
 
 
 def key_from(value: Values) -> str:
