@@ -55,7 +55,7 @@ def write_bag(path: Path, seconds: float, images: bool = True) -> Path:
 
 
 def demo(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgevlm_ros.demo", *map(str, arguments)]
+    command = [sys.executable, "-m", "edgevlm_ros.cli", "demo", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

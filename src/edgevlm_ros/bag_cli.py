@@ -7,15 +7,14 @@ import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from edgevlm_ros import sources
 from edgevlm_ros.assets import bag_path
 from edgevlm_ros.bags import BagError, BagReader
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("bag", help="look into a rosbag2, or make one", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     info = actions.add_parser("info", help="topics, types, counts and rates of a bag; every message is read")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`edgevlm`, the one command: doctor, models, quantize, demo, evaluate, bench, load, calibrate, bag, convert and more.
 
-A subcommand lives with its subject, in a module that offers `add_parser(subparsers)`, whose parser sets the default
-`run` to a function of the parsed arguments that returns the exit code. Only the module that is asked for is imported,
-so that `edgevlm --help` needs no torch and a module whose extras are not installed breaks nothing but itself.
+A subcommand lives with its subject, in a module that offers `add_arguments(parser)`: it describes itself, takes what it
+takes, and sets the default `run` to a function of the parsed arguments that returns the exit code. Only the module that
+is asked for is imported, so that `edgevlm --help` needs no torch and a module whose extras are not installed breaks
+nothing but itself.
 """
 
 from __future__ import annotations
@@ -47,10 +48,9 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     named = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, summary) in COMMANDS.items():
+        command = subparsers.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == named:
-            importlib.import_module(module).add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=summary)
+            importlib.import_module(module).add_arguments(command)
     return parser
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgevlm_ros.arguments import number
 from edgevlm_ros.assets import AssetError, bag_path, bundled, model_path
 from edgevlm_ros.bags import BagError, BagReader, Topic
 from edgevlm_ros.processes import ProcessError
@@ -28,6 +29,7 @@ DEFAULT_QUESTION = "What is in front of the camera?"
 RESULTS = ("answers.jsonl", "bag", "logs", "overlay.jpg", "overlay.mp4", "report.html", "source", "summary.json")
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+_SECONDS = number(0.0, 3600.0)
 _CONVERTED = Topic("/image/compressed", "sensor_msgs/msg/CompressedImage", 0, False)
 _PLAYED_TYPES = ("sensor_msgs/msg/CameraInfo", "edgevlm_msgs/msg/Annotation", "edgevlm_msgs/msg/Question")
 # A micro model gains nothing from a second thread and loses much where something else wants that core. Inference on 2
@@ -66,18 +68,14 @@ class Source:
         return (self.end - self.start) / 1e9
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`edgevlm demo`."""
-    _add_arguments(subparsers.add_parser("demo", help="play a bag, a video or a folder of images through the graph"))
-
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     add = parser.add_argument
     add("--source", default="demo", metavar="PATH", help="rosbag2, video file or folder of images (the bundled bag)")
     add("--question", default="", metavar="TEXT", help="what to ask, instead of the bag's own questions")
     add("--image-topic", default="", metavar="NAME", help="the camera, in a bag with several")
     add("--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="for the results (%(default)s)")
-    add("--rate", type=_seconds, default=1.0, metavar="X", help="speed of playing (%(default)s)")
+    add("--rate", type=number(0.0, 3600.0), default=1.0, metavar="X", help="speed of playing (%(default)s)")
     add("--model", default="micro_svlm", metavar="NAME", help="edge model: bundled, folder or hub id (%(default)s)")
     add(
         "--focus-mode",
@@ -89,23 +87,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     cloud.add_argument("--cloud-url", default="", metavar="URL", help="of an OpenAI-compatible server; else an own one")
     cloud.add_argument("--no-cloud", action="store_true", help="the edge model alone")
     add("--cloud-model", default="", metavar="NAME", help="bundled, folder or hub id; with --cloud-url its name there")
-    add("--cloud-delay", type=_seconds, default=0.0, metavar="S", help="seconds added to each reply (%(default)s)")
+    add("--cloud-delay", type=_SECONDS, default=0.0, metavar="S", help="seconds added to each reply (%(default)s)")
     add("--outage", type=_outage, metavar="START,END", help="kill the own cloud server and start it again, bag seconds")
     add("--set", action="append", default=[], metavar="NODE.NAME=VALUE", help="a node's parameter; may be repeated")
     add("--domain", type=int, choices=range(102), metavar="0..101", help="ROS domain; else a free one")
     parser.set_defaults(run=run)
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value <= 3600.0:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 0 to 3600")
-    return value
-
-
 def _outage(text: str) -> tuple[float, float]:
     start, _, end = text.partition(",")
-    span = _seconds(start), _seconds(end)
+    span = _SECONDS(start), _SECONDS(end)
     if span[0] >= span[1]:
         raise argparse.ArgumentTypeError(f"{text}: it takes START,END, the end after the start")
     return span
@@ -340,13 +331,3 @@ def _verdict(summary: dict[str, Any], out: Path) -> int:
     if missing := [name for name in needed if not (out / name).exists()]:
         raise DemoError(f"{', '.join(missing)} was not written; logs in {out / 'logs'}", FAILED)
     return OK
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="edgevlm demo", description=__doc__)
-    _add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

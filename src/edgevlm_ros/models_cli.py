@@ -25,14 +25,8 @@ the system, ROS and the other nodes have a quarter of the memory, 4 GiB at most.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "models",
-        help="list the models that can be taken by name, and what fits",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     parser.add_argument("--for", dest="machine", choices=_CLASSES, help="another machine than this one")
     parser.add_argument("--device", default="auto", help="of this machine: auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(

@@ -8,7 +8,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from edgevlm_ros.arguments import count
 
@@ -25,14 +24,8 @@ tells nothing of how a trained model bears quantisation.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "quantize",
-        help="save a model in four or eight bits",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     add("model", help="a bundled model's name, a folder in Hugging Face layout, or a hub id")
     add("quantization", nargs="?", choices=("nf4", "int8"), default="nf4", help="(%(default)s)")

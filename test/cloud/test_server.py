@@ -227,7 +227,7 @@ def test_it_ends_with_the_process_that_started_it(folder: Path) -> None:
 
 
 def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
-    command = [sys.executable, "-m", "edgevlm_ros.cloud.server", "--model", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "edgevlm_ros.cli", "serve", "--model", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -241,7 +241,7 @@ def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
 
 
 def test_the_command_says_in_one_line_what_is_wrong() -> None:
-    command = [sys.executable, "-m", "edgevlm_ros.cloud.server", "--model", "no_such_lvlm", "--port", "0"]
+    command = [sys.executable, "-m", "edgevlm_ros.cli", "serve", "--model", "no_such_lvlm", "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     assert done.stderr.startswith("error: model 'no_such_lvlm'")

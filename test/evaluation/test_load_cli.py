@@ -48,7 +48,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         (["--size", "640"], "WIDTHxHEIGHT"),
         (["--size", "0x480"], "WIDTHxHEIGHT"),
         (["--rate", "0"], "0.1 to 1000"),
-        (["--seconds", "0.5"], "1 second to a day"),
+        (["--seconds", "0.5"], "1 to 86400"),
         (["--minutes", "1", "--seconds", "3"], "not allowed with"),
     ],
 )

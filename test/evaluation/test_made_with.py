@@ -22,8 +22,8 @@ MEANS = Means(robot(), constant())
 
 def told(*words: str) -> str:
     parser = argparse.ArgumentParser()
-    evaluate_cli.add_parser(parser.add_subparsers())
-    return command(parser.parse_args(["evaluate", *words]))
+    evaluate_cli.add_arguments(parser)
+    return command(parser.parse_args(words))
 
 
 def test_the_command_is_told_as_far_as_it_decides_on_the_results() -> None:

@@ -18,11 +18,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from edgevlm_ros.arguments import number
 from soak.program import FAILED, OK, ended
 from soak.schedule import PHASES, VALUES, schedule
 
 _MINUTES, _ROUND_S = 30.0, 120.0
 _RATE, _SIZE = 10.0, (640, 480)
+_POSITIVE = number(0.01, 100_000.0)
 _TIMEOUT_S = 4.0  # shorter than a fault, so that requests end within it
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored in")
 _EPILOG = f"""
@@ -58,25 +60,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m soak", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--minutes", type=_positive, default=_MINUTES, metavar="M", help="of trouble (%(default)g)")
-    add("--round", type=_positive, default=_ROUND_S, metavar="S", help="seconds of one round of it (%(default)g)")
+    add("--minutes", type=_POSITIVE, default=_MINUTES, metavar="M", help="of trouble (%(default)g)")
+    add("--round", type=_POSITIVE, default=_ROUND_S, metavar="S", help="seconds of one round of it (%(default)g)")
     add(
         "--only", nargs="+", default=(), choices=VALUES, metavar="KIND", help="of event, to find what makes memory grow"
     )
-    add("--rate", type=_positive, default=_RATE, metavar="HZ", help="of the camera (%(default)g)")
+    add("--rate", type=_POSITIVE, default=_RATE, metavar="HZ", help="of the camera (%(default)g)")
     add("--model", default="micro_svlm", metavar="NAME", help="edge model: bundled, folder or hub id (%(default)s)")
     add("--cloud", default="bundled", choices=("bundled", "scripted"), help="the real server, or a cheap one")
-    add("--keyframe-period", type=_positive, default=3.0, metavar="S", help="of the bridge (%(default)g)")
+    add("--keyframe-period", type=_POSITIVE, default=3.0, metavar="S", help="of the bridge (%(default)g)")
     add("--out", type=Path, default=Path("runs/soak"), metavar="FOLDER", help="for the results (%(default)s)")
     add("--domain", type=int, choices=range(102), metavar="0..101", help="ROS domain; else a free one")
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 100_000.0:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 0.01 to 100000")
-    return value
 
 
 def _soak(asked: argparse.Namespace, check: Any) -> int:

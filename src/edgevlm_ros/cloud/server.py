@@ -251,13 +251,9 @@ def _free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`edgevlm serve`."""
-    parser = subparsers.add_parser("serve", help="serve a vision-language model with the OpenAI API")
-    _add_arguments(parser)
-
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "`transformers serve` on a model folder, behind a guard: on loopback, elsewhere with a key."
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model, folder or hub id (%(default)s)")
     parser.add_argument("--revision", default="main", help="of a hub id: branch, tag or commit (%(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0: any (%(default)s)")
@@ -300,13 +296,3 @@ def serve(arguments: argparse.Namespace) -> int:
         if server is not None:
             server.stop()
     return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    _add_arguments(parser)
-    return serve(parser.parse_args())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -38,8 +38,8 @@ _LICENCES = {
 }
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("convert", help="make annotated bags of a dataset", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     datasets = parser.add_subparsers(metavar="DATASET", required=True)
 
     nuscenes = _dataset(datasets, "nuscenes", "nuScenes with the questions of NuScenes-QA", _nuscenes)

@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from edgevlm_ros.doctor import dds, hardware, installation, model
 from edgevlm_ros.doctor.finding import Finding, fail, findings
@@ -40,14 +39,8 @@ The exit code is 1 if something failed, else 0.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check installation, GPU, model, camera and cloud",
-        description=__doc__,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EXAMPLES
     node = parser.add_argument_group("what the nodes are started with")
     node.add_argument("--model", default="micro_svlm", help="the edge model: bundled, folder or hub id (%(default)s)")
     node.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")

@@ -217,6 +217,19 @@ _TINY_TEXT = {
     "max_position_embeddings": 4096,
 }
 _TINY_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
+_TINY_QWEN_EYES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "patch_size": 8,
+    "spatial_merge_size": 2,
+}
+_TINY_QWEN_IMAGES: dict[str, Any] = {
+    "patch_size": 8,
+    "merge_size": 2,
+    "size": {"shortest_edge": 256, "longest_edge": 8960},
+}
 
 
 def _tiny_qwen2_5_vl() -> _Design:
@@ -225,21 +238,14 @@ def _tiny_qwen2_5_vl() -> _Design:
         text_config={**_TINY_TEXT, **_text_ids(tokenizer), "rope_parameters": _TINY_MROPE},
         vision_config={
             "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "patch_size": 8,
-            "spatial_merge_size": 2,
+            **_TINY_QWEN_EYES,
             "temporal_patch_size": 1,
             "window_size": 64,
             "fullatt_block_indexes": [0, 1],
         },
         **_qwen_ids(tokenizer),
     )
-    images = Qwen2VLImageProcessorPil(
-        patch_size=8, merge_size=2, temporal_patch_size=1, size={"shortest_edge": 256, "longest_edge": 8960}
-    )
+    images = Qwen2VLImageProcessorPil(temporal_patch_size=1, **_TINY_QWEN_IMAGES)
     return _Design(config, StillQwen2_5_VLProcessor(images, tokenizer, chat_template=_QWEN_TEMPLATE), tiny=True)
 
 
@@ -282,21 +288,14 @@ def _tiny_qwen3_vl() -> _Design:
         },
         vision_config={
             "depth": 3,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "patch_size": 8,
-            "spatial_merge_size": 2,
+            **_TINY_QWEN_EYES,
             "temporal_patch_size": 2,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0, 1],
         },
         **_qwen_ids(tokenizer),
     )
-    images = Qwen2VLImageProcessorPil(
-        patch_size=8, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 256, "longest_edge": 8960}
-    )
+    images = Qwen2VLImageProcessorPil(temporal_patch_size=2, **_TINY_QWEN_IMAGES)
     return _Design(config, StillQwen3VLProcessor(images, tokenizer, chat_template=_QWEN_TEMPLATE), tiny=True)
 
 

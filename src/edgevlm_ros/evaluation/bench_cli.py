@@ -50,14 +50,8 @@ cache, as a CUDA graph, compiled, beside model.generate and the least that the d
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "bench",
-        help="measure how fast frames are answered",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     add("--models", nargs="+", metavar="MODEL", help=f"what to measure (default: {' '.join(MODELS)})")
     add("--out", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="for the results (%(default)s)")

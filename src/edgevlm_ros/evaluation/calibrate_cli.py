@@ -34,14 +34,8 @@ node takes it when focus.beta is -1, its default. OUT gets the curve as a pictur
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="measure how strongly attention focus may pull on a model",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     add("model", help="a bundled model's name, a folder in Hugging Face layout, or a hub id")
     add("--bag", default="demo", metavar="PATH", help="rosbag2 whose frames are taken (default: the bundled one)")

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgevlm_ros.arguments import count
 from edgevlm_ros.evaluation.made_with import CLOUD_MODEL, DELAYS, EvaluateError
@@ -46,14 +46,8 @@ report.html and runs.jsonl, a line for each run.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="compare context transfer with its alternatives, at every delay, on streams or your own bag",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     add("bags", nargs="*", metavar="BAG", help=f"rosbag2, or a folder of them (default: {STREAMS}/SPLIT)")
     add(

@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgevlm_ros.arguments import number
+
 _OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+_SECONDS = number(0.1, 3600.0)
 _EPILOG = """
 Without --url it is the bundled server on this machine, started for the run. Each robot has a client of its own, as the
 bridge has, and sends frames of the bag by the bridge's period; what a frame costs on the robot's side is left out.
@@ -27,19 +30,12 @@ In OUT: fleet.json (all figures), fleet.md (the tables), fleet.png.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """`edgevlm fleet`."""
-    parser = subparsers.add_parser(
-        "fleet",
-        help="measure how many robots a server bears",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     add("--robots", type=_numbers, default=(1, 2, 4, 8), metavar="N,N", help="sizes of the fleets (1,2,4,8)")
-    add("--period", type=_seconds, default=2.0, metavar="S", help="between two keyframes of a robot (%(default)g)")
-    add("--seconds", type=_seconds, default=60.0, metavar="S", help="of each fleet (%(default)g)")
+    add("--period", type=_SECONDS, default=2.0, metavar="S", help="between two keyframes of a robot (%(default)g)")
+    add("--seconds", type=_SECONDS, default=60.0, metavar="S", help="of each fleet (%(default)g)")
     add("--busy", type=int, default=8, choices=range(1, 257), metavar="N", help="requests at once to find the rate (8)")
     add("--bag", default="demo", metavar="BAG", help="bundled bag or a folder, with questions in it (%(default)s)")
     add("--question", default="", metavar="TEXT", help="asked throughout, instead of what the bag asks")
@@ -48,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     add("--api-key-env", default="", metavar="NAME", help="environment variable that holds the key")
     add("--api-key-file", default="", metavar="FILE", help="file that holds the key")
     add("--allow-http", action="store_true", help="send frames to another machine unencrypted")
-    add("--timeout", type=_seconds, default=20.0, metavar="S", help="for one request (%(default)g)")
+    add("--timeout", type=_SECONDS, default=20.0, metavar="S", help="for one request (%(default)g)")
     add("--seed", type=int, default=0, help="of when each robot begins (%(default)s)")
     add("--out", type=Path, default=Path("runs/fleet"), metavar="FOLDER", help="for the results (%(default)s)")
     parser.set_defaults(run=run)
@@ -59,13 +55,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(1 <= number <= 1000 for number in numbers) or list(numbers) != sorted(set(numbers)):
         raise argparse.ArgumentTypeError(f"{text}: it takes ascending numbers from 1 to 1000, such as 1,2,4,8")
     return numbers
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 3600.0:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 0.1 to 3600 seconds")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from edgevlm_ros.arguments import number
 from edgevlm_ros.machine import machine, versions
 from edgevlm_ros.terminal import shown
 
@@ -24,6 +25,7 @@ from edgevlm_ros.terminal import shown
 _MODEL, _TOKENS = "smolvlm-68m", 6
 _QUESTION = "What is ahead?"
 _SECONDS = 60.0
+_STREAM_S = number(1.0, 86400.0)
 _ALONE, _ALONE_S = 0.25, 60.0  # of the stream's time, and at most
 _CYCLES = 3
 _OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
@@ -43,45 +45,24 @@ does nothing else; what others took of it meanwhile is told.
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """`edgevlm load`."""
-    parser = subparsers.add_parser(
-        "load",
-        help="measure the edge node under load",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     add = parser.add_argument
     time_of = parser.add_mutually_exclusive_group()
-    time_of.add_argument("--seconds", type=_seconds, default=_SECONDS, metavar="S", help="of the stream (%(default)g)")
+    time_of.add_argument("--seconds", type=_STREAM_S, default=_SECONDS, metavar="S", help="of the stream (%(default)g)")
     time_of.add_argument("--minutes", type=_minutes, dest="seconds", metavar="M", help="the same in minutes")
     add("--model", default=_MODEL, metavar="NAME", help="bundled, folder, hub id, or a random one's size (%(default)s)")
     add("--tokens", type=int, default=_TOKENS, choices=range(1, 1025), metavar="N", help="of an answer (%(default)s)")
     add("--threads", type=int, default=1, choices=range(257), metavar="N", help="of torch, 0: its choice (%(default)s)")
-    add("--rate", type=_rate, default=30.0, metavar="HZ", help="of the camera (%(default)g)")
+    add("--rate", type=number(0.1, 1000.0), default=30.0, metavar="HZ", help="of the camera (%(default)g)")
     add("--size", type=_size, default=(640, 480), metavar="WxH", help="of its images (640x480)")
     add("--out", type=Path, default=Path("runs/load"), metavar="FOLDER", help="for the results (%(default)s)")
     add("--domain", type=int, choices=range(102), metavar="0..101", help="ROS domain; else a free one")
     parser.set_defaults(run=run)
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1.0 <= value <= 86400.0:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 1 second to a day")
-    return value
-
-
 def _minutes(text: str) -> float:
-    return _seconds(str(60.0 * float(text)))
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 1000.0:
-        raise argparse.ArgumentTypeError(f"{text}: it takes 0.1 to 1000")
-    return value
+    return _STREAM_S(str(60.0 * float(text)))
 
 
 def _size(text: str) -> tuple[int, int]:

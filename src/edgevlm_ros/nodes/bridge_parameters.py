@@ -6,7 +6,7 @@ One table declares, describes and bounds them all; `docs/parameters.md` and `con
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from edgevlm_ros.assets import model_path
 from edgevlm_ros.cloud.breaker import Breaker
@@ -20,7 +20,7 @@ from edgevlm_ros.cloud.selection import MODES, Rule
 from edgevlm_ros.cloud.structured_output import STRUCTURED_OUTPUT_MODES
 from edgevlm_ros.endpoint import load_api_key
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Values
 
 if TYPE_CHECKING:
     from edgevlm_ros.cloud.eyes import Eyes
@@ -136,12 +136,6 @@ PARAMETERS = (
     Parameter("emulated_outage_s", 0.0, "Seconds that an outage lasts, at the end of its period.", 0.0, 86400.0),
     Parameter("seed", 0, "Of the emulated delays.", 0, 2**31 - 1),
 )
-
-
-class Values(Protocol):
-    """Parameters by name."""
-
-    def __getitem__(self, name: str) -> Any: ...
 
 
 def client(value: Values) -> Callable[[], CloudClient]:

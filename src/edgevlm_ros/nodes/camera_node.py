@@ -18,12 +18,10 @@ from sensor_msgs.msg import Image as ImageMsg
 
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.nodes import qos
-from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
+from edgevlm_ros.nodes.camera import Camera
 from edgevlm_ros.nodes.camera_input import CameraInput, Health
 from edgevlm_ros.nodes.parameters import Parameter, Parameters
 from edgevlm_ros.transfer.types import Question
-
-__all__ = ["CAMERA_PARAMETERS", "CameraNode", "Health", "checked_question", "percentile"]
 
 CAMERA_PARAMETERS = (
     Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),

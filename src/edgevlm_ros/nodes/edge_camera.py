@@ -305,6 +305,5 @@ class EdgeCamera(Camera):
         )
         frame_rate = self.input.rate if self.input else 0.0
         model, left_out = self._pipeline.engine.name, self._pipeline.left_out
-        model, left_out = self._pipeline.engine.name, self._pipeline.left_out
         health = counters.health(frame_rate, metrics.answer_rate, left_out)
         return metrics, counters.values(metrics, model, left_out, self._hangs, now), health

@@ -6,7 +6,6 @@ One table declares, describes and bounds them all; `docs/parameters.md` and `con
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from edgevlm_ros.assets import model_path
 from edgevlm_ros.edge.choices import checked_choices
@@ -15,7 +14,7 @@ from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.edge.served import ServedSettings
 from edgevlm_ros.edge.transformers_engine import DECODINGS
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError
+from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Values
 from edgevlm_ros.transfer.focus import CARRY_MODES, FOCUS_MODES, Focus
 from edgevlm_ros.transfer.history import Replacement
 
@@ -162,12 +161,6 @@ PARAMETERS = (
     ),
     Parameter("focus.min_confidence", Focus().min_confidence, "A region below it is forgotten.", 0.0, 1.0, live=True),
 )
-
-
-class Values(Protocol):
-    """Values of parameters by their names."""
-
-    def __getitem__(self, name: str) -> Any: ...
 
 
 def camera_names(value: Values) -> tuple[str, ...]:

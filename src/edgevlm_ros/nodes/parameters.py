@@ -7,7 +7,7 @@ start, and a file that names another node shows in the log.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -120,6 +120,12 @@ class Parameter:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:g}"
+
+
+class Values(Protocol):
+    """Parameters by name: those of a node, or a plain mapping."""
+
+    def __getitem__(self, name: str) -> Any: ...
 
 
 class Parameters:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgevlm world`: render the benchmark world, train the bundled models, measure them, film the demo bag."""
+"""`edgevlm world`: the world that the bundled models know: render it, train them from scratch, measure, film."""
 
 from __future__ import annotations
 
@@ -8,33 +8,19 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from edgevlm_ros.assets import share_dir
 
 RENDERED = Path("runs/world")
 MINUTES = {"svlm": 85.0, "lvlm": 90.0}  # what the bundled models got, one core each (the LVLM at last two)
-DESCRIPTION = "The world that the bundled models know: render it, train them from scratch, measure, film."
-EPILOG = (
-    "From nothing to both models on a 2-core CPU: `render` (6 min), then `train svlm` and `train lvlm` side by side "
-    "(85 and 90 min), then `evaluate` and `bag`. Nothing is downloaded."
-)
+_EPILOG = """\
+From nothing to both models on a 2-core CPU: `render` (6 min), then `train svlm` and `train lvlm` side by side (85 and
+90 min), then `evaluate` and `bag`. Nothing is downloaded.
+"""
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `world` to a command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "world",
-        help="render the bundled world, train the bundled models, make the demo bag",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-    )
-    add_commands(parser)
-    return parser
-
-
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Adds what `world` can do."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, _EPILOG
     commands = parser.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
 
     render = commands.add_parser(

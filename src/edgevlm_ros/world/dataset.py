@@ -92,7 +92,7 @@ def _render_chunk(chunk: tuple[Path, Look, int, int]) -> tuple[int, list[dict[st
 def load_split(folder: Path, split: Look) -> Split:
     path = folder / split
     if not (path / "labels.jsonl").is_file():
-        raise FileNotFoundError(f"{path} holds no rendered frames: run `python -m edgevlm_ros.world render` first")
+        raise FileNotFoundError(f"{path} holds no rendered frames: run `edgevlm world render` first")
     seen = []
     for line in (path / "labels.jsonl").read_text().splitlines():
         row: dict[str, Any] = json.loads(line)
