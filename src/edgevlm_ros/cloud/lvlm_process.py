@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from edgevlm_ros.cloud.feature_handler import FeatureHandler
@@ -31,14 +32,14 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def guarded(build: Callable[..., Any], key: str, model: str = "") -> Callable[..., Any]:
+def guarded(build: Callable[..., Any], key: str, name: str, path: str) -> Callable[..., Any]:
     """What builds the server's application, with the guard before it, and ears for features in it.
 
-    model: folder or hub id of the weights.
+    name, path: of the model, see FeatureHandler.
     """
 
     def build_guarded(models: Any, chat_handler: Any, *, generation_state: Any, **named: Any) -> Any:
-        listening = FeatureHandler(chat_handler, generation_state, model)
+        listening = FeatureHandler(chat_handler, models, generation_state, name, path)
         application = build(models, listening, generation_state=generation_state, **named)
         application.add_middleware(Guard, key=key)
         return application
@@ -51,7 +52,7 @@ if __name__ == "__main__":
     from transformers.cli.serving import server
     from transformers.cli.transformers import app
 
-    key, model = os.environ.pop("EDGEVLM_SERVE_KEY", ""), os.environ.get("EDGEVLM_SERVE_MODEL", "")
-    server.build_server = guarded(server.build_server, key, model)
+    key, path = os.environ.pop("EDGEVLM_SERVE_KEY", ""), os.environ["EDGEVLM_SERVE_MODEL"]
+    server.build_server = guarded(server.build_server, key, Path(path).name, path)
 
     app()

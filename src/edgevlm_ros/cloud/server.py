@@ -126,6 +126,7 @@ class LvlmServer:
                 if time.monotonic() - began > timeout:
                     raise ServerError(f"the LVLM server did not start within {timeout:g} s:\n{self.log_tail()}")
                 time.sleep(0.1)
+            self._check_guarded(http)
             if self._ask(http, with_image=True) <= self._ask(http, with_image=False):
                 raise ServerError(f"{self._model} answers without looking: its processor has no image part")
         self._give_way()
@@ -168,7 +169,7 @@ class LvlmServer:
     def _folder(self) -> Path:
         """Where the model lies, under its own name: that is in every reply, and no path of this machine is."""
         if (folder := Path(self._model)).is_dir():
-            return folder
+            return folder.absolute()
         from huggingface_hub import snapshot_download
 
         from edgevlm_ros.edge.hub import why
@@ -193,7 +194,7 @@ class LvlmServer:
         ours = {
             "EDGEVLM_PARENT": str(os.getpid()),
             "EDGEVLM_SERVE_KEY": self._key,
-            "EDGEVLM_SERVE_MODEL": str(folder.absolute()),
+            "EDGEVLM_SERVE_MODEL": str(folder),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
@@ -216,6 +217,18 @@ class LvlmServer:
             return http.get("/health").status_code == 200 and self.running
         except httpx.HTTPError:
             return False
+
+    def _check_guarded(self, http: httpx.Client) -> None:
+        """Raises ServerError if what the guard hides is there."""
+        try:
+            hidden = http.get("/openapi.json").status_code == 404
+        except httpx.HTTPError as error:
+            raise ServerError(f"the LVLM server does not answer ({error}):\n{self.log_tail()}") from error
+        if not hidden:
+            raise ServerError(
+                "the server runs without its guard: the installed transformers starts it in another way than is known "
+                "here; install the release that requirements/run.txt names"
+            )
 
     def _ask(self, http: httpx.Client, *, with_image: bool) -> int:
         """Ask for a few tokens about a gray image, or without one; returns the tokens of the prompt."""
