@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgevlm_ros import cli
-from edgevlm_ros.bags import BagWriter, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bag_writer import BagWriter
 
 STRING = "std_msgs/msg/String"
 

@@ -18,7 +18,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
-from edgevlm_ros.bags import BagReader, BagWriter, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bag_writer import BagWriter
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.images import to_jpeg
 from support.tiny_lvlm import make_tiny_lvlm

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from edgevlm_ros.bag_metadata import topics_of
-from edgevlm_ros.bags import STORAGES, BagError, BagReader, typestore
+from edgevlm_ros.bag_types import BagError, typestore
+from edgevlm_ros.bag_writer import STORAGES
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.record import Limits, Record, RecordedTopic
 from support import recording_process
 from support.disks import can_mount, on_a_disk

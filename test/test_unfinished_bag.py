@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from edgevlm_ros.bags import STORAGES, BagError, BagReader, BagWriter, typestore
+from edgevlm_ros.bag_types import BagError, typestore
+from edgevlm_ros.bag_writer import STORAGES, BagWriter
+from edgevlm_ros.bags import BagReader
 
 STRING = "std_msgs/msg/String"
 PART = 5  # messages between two flushes

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevlm_ros.words import clean_text, plain
+from edgevlm_ros.words import clean_text, in_one_line, plain
 
 TEXTS = st.text(alphabet="<>|/[]｜im_startINSS \n\u200b\x00é{}") | st.lists(
     st.sampled_from(["user", "SYSTEM", ":", "：", " ", "\n", "<|", "|>", "<", "s", ">", "\u200b", "[", "INST", "]"]),
@@ -61,3 +61,9 @@ def test_what_only_looks_like_markup_stays() -> None:
 def test_a_long_word_is_cut_anywhere_and_a_line_at_a_word() -> None:
     assert clean_text("x" * 50, 9) == "x" * 9
     assert clean_text("one two three", 9) == "one two"
+
+
+def test_an_error_of_many_lines_becomes_one_that_can_be_read() -> None:
+    assert in_one_line(ValueError("first\n\n   second")) == "first second"
+    assert len(in_one_line(ValueError("word " * 1000))) <= 301
+    assert in_one_line(KeyError()) == "KeyError"

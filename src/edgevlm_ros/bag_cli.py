@@ -10,7 +10,8 @@ from pathlib import Path
 
 from edgevlm_ros import sources
 from edgevlm_ros.assets import bag_path
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,55 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rosbag2 folders, read and written without a ROS installation.
+"""rosbag2 folders, read without a ROS installation.
 
 Messages stay what the bag has, serialised CDR, until someone asks for more: the player hands them to rclpy, the
-evaluation to rosbags, the recorder writes what came over the wire. What is wrong with a bag is said in a BagError.
+evaluation to rosbags. What is wrong with a bag is said in a BagError.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import os
-import shutil
-import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from rosbags.interfaces import (
-    MessageDefinitionFormat,
-    Nodetype,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.rosbag2.storage_mcap import McapWriter
-from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+from rosbags.interfaces import MessageDefinitionFormat, QosDurability
+from rosbags.typesys import get_types_from_msg
 
-from edgevlm_ros.assets import share_dir
 from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
+from edgevlm_ros.bag_types import BagError, check_size, new_typestore, typestore
 from edgevlm_ros.unfinished_bag import AnyReader
-
-STORAGES = ("mcap", "sqlite3")
-_MOST_FIELDS = 1000
-"""Of a type that a bag brings along, for its messages to be read: rosbags writes code for each text or message of a
-fixed array, so 35 bytes of definition could take all memory."""
-
-
-class BagError(Exception):
-    """A bag that cannot be read or written; the message says which, why, and what to do."""
-
-
-class BagDiskError(BagError):
-    """A bag that the disk does not take: it is full, read-only, gone, or not ours."""
+from edgevlm_ros.words import in_one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +41,6 @@ class Record(NamedTuple):
     data: bytes
 
 
-@functools.cache
-def typestore() -> Typestore:
-    """The types of ROS 2 Jazzy and those of edgevlm_msgs."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types = {}
-    for file in _message_files():
-        types.update(get_types_from_msg(file.read_text(), f"edgevlm_msgs/msg/{file.stem}"))
-    store.register(types)
-    return store
-
-
-def new_typestore() -> Typestore:
-    """One with the same types, to which others can be added. Parsing them all again would take 30 ms."""
-    store = Typestore()
-    store.types.update(typestore().types)
-    store.fielddefs.update(typestore().fielddefs)
-    return store
-
-
-def _message_files() -> list[Path]:
-    folder = share_dir() / "src" / "edgevlm_msgs" / "msg"
-    if not folder.is_dir():
-        from ament_index_python.packages import get_package_share_directory
-
-        folder = Path(get_package_share_directory("edgevlm_msgs")) / "msg"
-    return sorted(folder.glob("*.msg"))
-
-
 class BagReader:
     """A rosbag2 folder (or one .mcap or .db3 file), open while the context lasts."""
 
@@ -117,7 +59,7 @@ class BagReader:
             self._register_own_types()
         except Exception as error:  # a damaged file can make the reader raise anything
             self._reader = None
-            raise BagError(f"bag {self.path}: cannot be read: {_reason(error)}") from error
+            raise BagError(f"bag {self.path}: cannot be read: {in_one_line(error)}") from error
         return self
 
     def _check_path(self) -> None:
@@ -231,7 +173,7 @@ class BagReader:
         except Exception as error:
             seconds = (stamp - self.start) / 1e9
             raise BagError(
-                f"bag {self.path}: damaged after {read} messages ({seconds:.1f} s): {_reason(error)}"
+                f"bag {self.path}: damaged after {read} messages ({seconds:.1f} s): {in_one_line(error)}"
             ) from error
 
     def deserialize(self, record: Record) -> Any:
@@ -240,165 +182,13 @@ class BagReader:
             raise BagError(f"bag {self.path}: the type {record.type} of {record.topic} is not known here")
         if record.type not in typestore().fielddefs and record.type not in self._small:
             try:
-                _check_size(self._store.fielddefs, record.type)
+                check_size(self._store.fielddefs, record.type)
             except BagError as error:
                 raise BagError(f"bag {self.path}: {record.topic} cannot be read: {error}") from None
             self._small.add(record.type)
         try:
             return self._store.deserialize_cdr(record.data, record.type)
         except Exception as error:
-            raise BagError(f"bag {self.path}: a damaged {record.type} on {record.topic}: {_reason(error)}") from error
-
-
-class BagWriter:
-    """Writes a new rosbag2 folder; it is whole once closed, and can be read up to the last flush before.
-
-    As a context manager, one that fails on the way leaves nothing behind. The metadata are of version 8, which Humble,
-    Jazzy and Kilted all read. Raises BagError, of what the disk does BagDiskError.
-    """
-
-    def __init__(self, path: str | Path, storage: str = "mcap") -> None:
-        if storage not in STORAGES:
-            raise BagError(f"storage {storage!r} is unknown; allowed are {', '.join(STORAGES)}")
-        self.path = Path(path).expanduser()
-        try:
-            self._writer = Writer(self.path, version=8, storage_plugin=StoragePlugin[storage.upper()])
-            with self._disk():
-                self._writer.open()
-        except WriterError as error:
             raise BagError(
-                f"bag {self.path}: cannot be written: {_reason(error)} Remove it or name another."
+                f"bag {self.path}: a damaged {record.type} on {record.topic}: {in_one_line(error)}"
             ) from error
-        self._connections: dict[str, Any] = {}
-        self._flushed = 0  # bytes of an MCAP file that are on the disk, a whole number of chunks
-
-    def add_topic(self, topic: str, type: str, latched: bool = False) -> None:
-        """Announce a topic and how it is to be offered again; write does it for topics that are not latched."""
-        if topic in self._connections:
-            return
-        if type not in typestore().fielddefs:
-            raise BagError(f"bag {self.path}: cannot write {topic}, its type {type} is not known here")
-        with self._disk():
-            self._connections[topic] = self._writer.add_connection(
-                topic, type, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
-            )
-
-    def write(self, topic: str, type: str, stamp: int, data: bytes | memoryview) -> None:
-        """Write CDR bytes. stamp: when it was recorded, nanoseconds."""
-        if topic not in self._connections:
-            self.add_topic(topic, type)
-        with self._disk():
-            self._writer.write(self._connections[topic], stamp, data)
-
-    def write_message(self, topic: str, message: Any, stamp: int) -> None:
-        """Write a rosbags message."""
-        self.write(topic, message.__msgtype__, stamp, typestore().serialize_cdr(message, message.__msgtype__))
-
-    def flush(self) -> None:
-        """Brings to the disk all that was written: it can be read from now on, whatever becomes of this process."""
-        storage = self._writer.storage
-        with self._disk():
-            if isinstance(storage, Sqlite3Writer):
-                storage.conn.commit()
-            elif isinstance(storage, McapWriter):
-                if storage.chunk.bio.tell():
-                    storage.chunk.message_start_time *= bool(storage.chunk.msgs)  # 0 without a message (mcap.dev/spec)
-                    storage.close_chunk()
-                storage.bio.flush()
-                os.fsync(storage.bio.fileno())
-                self._flushed = storage.bio.tell()
-
-    def write_metadata(self) -> None:
-        """Writes metadata.yaml as of now; `ros2 bag` opens no folder without one."""
-        storage = self._writer.storage
-        assert storage is not None
-        # the library writes it when it closes the storage: it is given one that does not mind
-        self._writer.storage = _StaysOpen(storage.path)
-        try:
-            with self._disk():
-                self._writer.close()
-        finally:
-            self._writer.storage = storage
-
-    def close(self) -> None:
-        with self._disk():
-            self._writer.close()
-
-    def discard(self) -> None:
-        """Give up, and remove what was written."""
-        self._writer.abort()
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def abandon(self) -> None:
-        """Give up after an error, and keep what was flushed."""
-        storage = self._writer.storage
-        with contextlib.suppress(OSError, sqlite3.Error):
-            self._writer.abort()
-        if isinstance(storage, McapWriter):  # half a chunk would be in the way of other readers than ours
-            with contextlib.suppress(OSError):
-                os.truncate(storage.path, self._flushed)
-
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise BagDiskError(f"bag {self.path}: cannot be written: {_reason(error)}") from error
-
-    def __enter__(self) -> BagWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
-
-
-class _StaysOpen:
-    """In the place of a storage while the library writes the metadata of it. path: of the storage's file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def close(self, version: int, metadata: str) -> None:
-        pass
-
-
-def _qos(latched: bool) -> Qos:
-    never = QosTime(2147483647, 4294967295)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 10,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=never,
-        lifespan=never,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=never,
-        avoid_ros_namespace_conventions=False,
-    )
-
-
-def _check_size(types: Mapping[str, Any], name: str, deeper: int = 32) -> int:
-    """The number of fields of a type, with those within its fields; raises BagError if they are too many."""
-    if not deeper:
-        raise BagError(f"the type {name} is nested too deeply")
-    count = 1
-    for _, (kind, of) in types[name][1] if name in types else ():
-        times = of[1] if kind is Nodetype.ARRAY else 1
-        if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
-            kind, of = of[0]
-        if kind is Nodetype.NAME:
-            count += times * _check_size(types, of, deeper - 1)
-        else:
-            count += times if of[0] == "string" else 1
-        if count > _MOST_FIELDS:
-            raise BagError(f"the type {name} has more than {_MOST_FIELDS} fields")
-    return count
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

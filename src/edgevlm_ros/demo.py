@@ -20,7 +20,8 @@ from typing import Any
 
 from edgevlm_ros.arguments import number
 from edgevlm_ros.assets import AssetError, bag_path, bundled, model_path
-from edgevlm_ros.bags import BagError, BagReader, Topic
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader, Topic
 from edgevlm_ros.processes import ProcessError
 from edgevlm_ros.sources import Kind, convert, source_kind
 from edgevlm_ros.terminal import Progress, print_table, shown

@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from edgevlm_ros.bags import BagDiskError, BagError, BagWriter
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bag_writer import BagDiskError, BagWriter
 
 _WAITING = 2000  # messages: half a minute of a 30 Hz camera with its answers
 _METADATA_S = 10.0  # between two metadata.yaml, which take 17 ms (2 cores of an AMD EPYC, 2026-11-22)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgevlm_ros import images
-from edgevlm_ros.bags import BagError, BagWriter, typestore
+from edgevlm_ros.bag_types import BagError, typestore
+from edgevlm_ros.bag_writer import BagWriter
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 EPOCH = 1_700_000_000 * 10**9  # a video knows no date; the same source always gives the same stamps

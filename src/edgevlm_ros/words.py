@@ -12,6 +12,7 @@ _MARKUP = re.compile(r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w-]{0,32}/?>|
 _HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>")
 # Some families' templates mark who speaks with plain words: USER: ... ASSISTANT: ...
 _SPEAKER = re.compile(r"\b(system|user|assistant|human)(?:\s*[:：])+", re.IGNORECASE)
+_LONGEST_ERROR = 300  # torch adds a trace and a lesson
 
 
 def plain(text: str) -> str:
@@ -34,3 +35,9 @@ def clean_text(text: str, max_chars: int) -> str:
         return line
     cut = line[: max_chars + 1]
     return (cut.rsplit(" ", 1)[0] if " " in cut else cut[:max_chars]).rstrip()
+
+
+def in_one_line(error: BaseException) -> str:
+    """What a library's error says, no longer than one reads; its kind if it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"

@@ -12,7 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from edgevlm_ros import images
-from edgevlm_ros.bags import STORAGES, BagWriter, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bag_writer import STORAGES, BagWriter
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 

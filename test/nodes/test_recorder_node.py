@@ -23,7 +23,8 @@ from std_msgs.msg import Header
 
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.evaluation.recording import read_recording
 from edgevlm_ros.evaluation.video import frames
 from edgevlm_ros.images import to_image

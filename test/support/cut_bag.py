@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from edgevlm_ros.bags import BagReader, BagWriter
+from edgevlm_ros.bag_writer import BagWriter
+from edgevlm_ros.bags import BagReader
 
 _QUESTION = "edgevlm_msgs/msg/Question"
 

@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from edgevlm_ros.bags import BagReader, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.record import Limits, Record, RecordedTopic
 from edgevlm_ros.unfinished_bag import whole_records
 

@@ -12,7 +12,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from edgevlm_ros.bags import new_typestore
+from edgevlm_ros.bag_types import new_typestore
 from edgevlm_ros.images import to_jpeg
 
 EPOCH = 1_780_000_000 * 10**9

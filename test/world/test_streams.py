@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.world import dataset as frames
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.film import RATE, Moment

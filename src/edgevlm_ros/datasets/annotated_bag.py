@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgevlm_ros import images
-from edgevlm_ros.bags import BagWriter, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bag_writer import BagWriter
 from edgevlm_ros.datasets.clip import Answer, Clip, DatasetError
 from edgevlm_ros.evaluation.problems import Problems
 from edgevlm_ros.evaluation.streaming import normalised

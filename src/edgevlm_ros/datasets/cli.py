@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevlm_ros.arguments import count
-from edgevlm_ros.bags import BagError
+from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.datasets.annotated_bag import write_clip
 from edgevlm_ros.datasets.clip import Clip, DatasetError
 from edgevlm_ros.evaluation.problems import Problems

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevlm_ros.bags import BagError
+from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.transfer.types import Image, Region
 
 EPOCH = 1_700_000_000 * 10**9

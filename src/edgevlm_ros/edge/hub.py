@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-_LONGEST = 300
+from edgevlm_ros.words import in_one_line
 
 
 def why(error: BaseException, model: str, revision: str) -> str:
@@ -41,12 +41,6 @@ def why(error: BaseException, model: str, revision: str) -> str:
     if any(isinstance(cause, HfHubHTTPError) for cause in causes):
         return f"the hub refuses it ({in_one_line(error)}): {fetch}"
     return in_one_line(error)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an exception says, without line breaks and no longer than one reads."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

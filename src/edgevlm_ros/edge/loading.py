@@ -19,7 +19,7 @@ from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import ARCHITECTURES, architecture_of, known
 from edgevlm_ros.edge.engine import EngineError
 from edgevlm_ros.edge.hub import why
-from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, in_short, ran_out_of_memory
+from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, ran_out_of_memory
 from edgevlm_ros.edge.memory_need import QUANTIZATIONS
 from edgevlm_ros.edge.model_folder import check_folder
 from edgevlm_ros.edge.model_shape import shape_of
@@ -27,6 +27,7 @@ from edgevlm_ros.edge.quantization import saved_quantization, settled
 from edgevlm_ros.edge.room import check_room, chosen_quantization, room_of
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
 from edgevlm_ros.edge.weights import load_weights
+from edgevlm_ros.words import in_one_line
 
 QUANTIZATION_CHOICES = ("auto", *QUANTIZATIONS)
 
@@ -70,7 +71,7 @@ def load_engine(settings: EngineSettings) -> TransformersEngine:
         raise
     except Exception as error:
         if ran_out_of_memory(error):
-            reason = f"out of memory while loading ({in_short(error)}): {LOADING_ADVICE}"
+            reason = f"out of memory while loading ({in_one_line(error)}): {LOADING_ADVICE}"
         else:
             reason = why(error, settings.model, settings.revision)
         raise EngineError(f"cannot load the edge model {settings.model}: {reason}") from error

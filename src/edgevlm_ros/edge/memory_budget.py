@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from edgevlm_ros.edge.engine import EngineError
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.history import Replacement
+from edgevlm_ros.words import in_one_line
 
 WIDEN_AFTER_S = 60.0
 """So long a smaller budget has to do before a larger one is tried; twice as long each time that was too early."""
@@ -111,7 +112,7 @@ class MemoryBudget:
             except Exception as error:
                 if not ran_out_of_memory(error):
                     raise
-                why = in_short(error)
+                why = in_one_line(error)
             # not within `except`: what failed holds its tensors as long as it is being handled
             if isinstance(engine, Caching):
                 engine.give_back()
@@ -142,9 +143,3 @@ class MemoryBudget:
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether this is what a lack of memory looks like, on whatever device."""
     return isinstance(error, MemoryError) or _SAYS.search(str(error)) is not None
-
-
-def in_short(error: BaseException) -> str:
-    """One line that is not longer than one reads: torch adds a trace and a lesson."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= 200 else f"{line[:200]}…"

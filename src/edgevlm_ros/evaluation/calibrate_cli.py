@@ -63,7 +63,7 @@ def _layers(text: str) -> tuple[int, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """The exit code: 0, or 2 for what cannot be calibrated."""
     from edgevlm_ros.assets import AssetError
-    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.bag_types import BagError
     from edgevlm_ros.edge.engine import EngineError
     from edgevlm_ros.images import ImageError
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _calibrate(asked: argparse.Namespace) -> None:
     from edgevlm_ros.assets import bag_path, model_path
-    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.bag_types import BagError
     from edgevlm_ros.edge.loading import EngineSettings, load_engine
     from edgevlm_ros.edge.preset import load_preset, save_preset
     from edgevlm_ros.evaluation.annotated_frames import annotated_frames

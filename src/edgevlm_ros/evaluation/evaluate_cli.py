@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from edgevlm_ros.assets import AssetError
-    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.bag_types import BagError
     from edgevlm_ros.edge.engine import EngineError
     from edgevlm_ros.evaluation.judge import JudgeError
     from edgevlm_ros.evaluation.streams import StreamError

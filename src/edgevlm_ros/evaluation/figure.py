@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from edgevlm_ros.assets import AssetError, bag_path, model_path
-from edgevlm_ros.bags import BagError
+from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.cloud.prompt import instruction
 from edgevlm_ros.edge.engine import EngineError
 from edgevlm_ros.edge.loading import EngineSettings, load_engine

@@ -10,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgevlm_ros.bags import IMAGE_TYPES, BagError, BagReader, Record, typestore
+from edgevlm_ros.bag_metadata import IMAGE_TYPES
+from edgevlm_ros.bag_types import BagError, typestore
+from edgevlm_ros.bags import BagReader, Record
 from edgevlm_ros.cloud.jpeg import Upload, as_it_is, encode
 from edgevlm_ros.evaluation.recording import nanoseconds
 from edgevlm_ros.images import to_rgb

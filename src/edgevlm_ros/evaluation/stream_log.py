@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from edgevlm_ros.bags import BagError, BagReader, Record, typestore
+from edgevlm_ros.bag_types import BagError, typestore
+from edgevlm_ros.bags import BagReader, Record
 from edgevlm_ros.evaluation.problems import Problems
 from edgevlm_ros.evaluation.recording import nanoseconds
 from edgevlm_ros.evaluation.stream_images import StreamImages

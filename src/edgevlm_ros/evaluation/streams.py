@@ -18,7 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.evaluation.annotations import AnnotationsError, read_annotations
 from edgevlm_ros.evaluation.problems import Problems

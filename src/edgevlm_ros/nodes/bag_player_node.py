@@ -21,7 +21,8 @@ from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
 
 from edgevlm_ros.assets import bag_path
-from edgevlm_ros.bags import BagError, BagReader, Record, Topic
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader, Record, Topic
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters

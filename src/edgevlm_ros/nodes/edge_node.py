@@ -20,7 +20,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_ros.edge.engine import Engine, EngineError, Prompt
 from edgevlm_ros.edge.loading import give_back_memory, load_engine
-from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, in_short, ran_out_of_memory
+from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, ran_out_of_memory
 from edgevlm_ros.edge.served import ServedEngine
 from edgevlm_ros.nodes import edge_parameters, memory
 from edgevlm_ros.nodes.activity import Activity
@@ -33,6 +33,7 @@ from edgevlm_ros.nodes.run import run
 from edgevlm_ros.nodes.watchdog import Pulse, Watchdog
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.types import Question
+from edgevlm_ros.words import in_one_line
 
 # Deactivating waits so long for the inference thread; what it is in the middle of is not published anyway.
 _QUIET_S = 0.1
@@ -234,7 +235,7 @@ class EdgeNode(CameraNode):
         except Exception as error:
             if not ran_out_of_memory(error):
                 raise
-            what = f"out of memory when answering the first frame ({in_short(error)})"
+            what = f"out of memory when answering the first frame ({in_one_line(error)})"
             raise EngineError(f"{engine.name}: {what}: {LOADING_ADVICE}") from None
         finally:
             if watchdog is not None:

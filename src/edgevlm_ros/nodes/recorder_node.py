@@ -30,7 +30,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Focus, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
-from edgevlm_ros.bags import STORAGES, BagError
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bag_writer import STORAGES
 from edgevlm_ros.evaluation.recording import AnswerRecord, nanoseconds
 from edgevlm_ros.evaluation.stream_clock import StreamClock
 from edgevlm_ros.evaluation.video import VideoWriter

@@ -145,7 +145,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _streams(arguments: argparse.Namespace) -> int:
-    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.bag_types import BagError
     from edgevlm_ros.world.render import RenderingUnavailable
     from edgevlm_ros.world.streams import render_streams
 
@@ -158,7 +158,7 @@ def _streams(arguments: argparse.Namespace) -> int:
 
 
 def _bag(arguments: argparse.Namespace) -> int:
-    from edgevlm_ros.bags import BagError
+    from edgevlm_ros.bag_types import BagError
     from edgevlm_ros.world.render import RenderingUnavailable
     from edgevlm_ros.world.stream import film
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from edgevlm_ros.bags import BagWriter, typestore
+from edgevlm_ros.bag_types import typestore
+from edgevlm_ros.bag_writer import BagWriter
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.render import VERTICAL_FOV, Renderer
 from edgevlm_ros.world.scene import Rgb, Scene

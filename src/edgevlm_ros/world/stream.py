@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edgevlm_ros.bags import BagWriter
+from edgevlm_ros.bag_writer import BagWriter
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.film import RATE, Moment, film_moments
 from edgevlm_ros.world.render import Renderer

@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from edgevlm_ros.bags import IMAGE_TYPES, BagError, BagReader, BagWriter
+from edgevlm_ros.bag_metadata import IMAGE_TYPES
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bag_writer import BagWriter
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.world import aisle, crossing, gesture, panel
 from edgevlm_ros.world.film import RATE, film_moments
 from edgevlm_ros.world.questions import DATASETS

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from fuzz.corpus import FOLDER
 from fuzz.scratch import scratch
 

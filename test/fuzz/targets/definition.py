@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from edgevlm_ros.bags import BagError, BagReader
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from fuzz.mcap import mcap
 from fuzz.scratch import scratch
 

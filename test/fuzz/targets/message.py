@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from edgevlm_ros.bags import BagError, BagReader, Record
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader, Record
 from edgevlm_ros.images import ImageError, to_rgb
 
 TYPES = (
