@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,41 @@ def test_the_key_comes_from_the_environment_and_is_shown_to_nobody(monkeypatch: 
         assert KEY not in str(error.value)
         assert cloud.chats[0].headers["Authorization"] == f"Bearer {KEY}"
         assert len(cloud.chats) == 1
+
+
+def thinker(request: Request) -> Reply:
+    """As OpenAI's models: no temperature while they think, and thoughts are of the tokens that an answer may have."""
+    if request.body.get("reasoning_effort") == "none":
+        return completion("yes")
+    if "temperature" in request.body:
+        return Reply({"error": {"message": "Unsupported value: 'temperature' does not support 0"}}, status=400)
+    return completion("<think>Open is open. No doubt.</think>Yes." if _room(request) > 1000 else "")
+
+
+def impatient(request: Request) -> Reply:
+    """As vLLM without a parser of thoughts: whatever it is told, it thinks first."""
+    return completion("<think>Open is open.</think>yes" if _room(request) > 1000 else "<think>Open is")
+
+
+def _room(request: Request) -> int:
+    return int(request.body["max_completion_tokens"])
+
+
+@pytest.mark.parametrize(("effort", "server"), [("none", thinker), ("low", thinker), ("high", impatient)])
+def test_a_model_that_thinks_judges_within_the_effort_that_is_given(effort: Any, server: Any) -> None:
+    with ScriptedCloud(server) as cloud, ModelJudge(cloud.base_url, "wise", reasoning_effort=effort) as judge:
+        assert judge.right(DOOR, "open", "yes") == 1.0
+        assert ("reasoning" in judge.name) == (effort != "none"), "since its verdicts are others"
+
+
+@pytest.mark.parametrize("server", [thinker, impatient])
+def test_a_model_that_thinks_unasked_is_an_error_that_says_how_to_ask(server: Any) -> None:
+    with (
+        ScriptedCloud(server) as cloud,
+        ModelJudge(cloud.base_url, "wise") as judge,
+        pytest.raises(JudgeError, match="--judge-reasoning-effort none, or low"),
+    ):
+        judge.right(DOOR, "open", "yes")
 
 
 def test_a_busy_server_is_asked_once_more() -> None:

@@ -31,6 +31,9 @@ def test_the_command_is_told_as_far_as_it_decides_on_the_results() -> None:
     assert told("/home/me/bags/yard", "--seeds", "0,1", "--delays", "3", "--edge-model", "/models/mine") == (
         "edgevlm evaluate yard --delays 3 --seeds 0,1 --edge-model mine"
     )
+    assert told("--judge-model", "wise", "--judge-reasoning-effort", "low") == (
+        "edgevlm evaluate --judge-model wise --judge-reasoning-effort low"
+    )
     assert told("--question", "Is it open?", "--calibrate") == "edgevlm evaluate --calibrate --question 'Is it open?'"
 
 

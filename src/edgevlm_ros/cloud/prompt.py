@@ -53,9 +53,16 @@ def thinks(effort: ReasoningEffort) -> bool:
     return effort not in ("default", "none")
 
 
-def reply_tokens(effort: ReasoningEffort) -> int:
-    """How long a reply may be; thoughts count too, and a model that spent all on them says nothing."""
-    return _REPLY_TOKENS + _THOUGHT_TOKENS * thinks(effort)
+def reply_tokens(effort: ReasoningEffort, words: int = _REPLY_TOKENS) -> int:
+    """How long a reply with so many tokens of words may be; a model that spent all on thoughts says nothing."""
+    return words + _THOUGHT_TOKENS * thinks(effort)
+
+
+def thinking(effort: ReasoningEffort) -> dict[str, Any]:
+    """What a chat request says of it. default says nothing; while they think, OpenAI's models refuse a temperature (its
+    guide to the latest model, parameters)."""
+    temperature: dict[str, Any] = {} if thinks(effort) else {"temperature": 0}
+    return temperature | ({} if effort == "default" else {"reasoning_effort": effort})
 
 
 def chat_request(
@@ -71,9 +78,8 @@ def chat_request(
 ) -> dict[str, Any]:
     """Body of POST /chat/completions. jpeg: None asks without an image. model: empty leaves it to the server.
 
-    schema: of the reply, for servers that can hold a model to one. reasoning_effort: default says nothing of it; while
-    they think, OpenAI's models refuse a temperature (its guide to the latest model, parameters). features: of the
-    picture, in place of it.
+    schema: of the reply, for servers that can hold a model to one. reasoning_effort: see thinking. features: of
+    the picture, in place of it.
     """
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     if features:
@@ -85,10 +91,7 @@ def chat_request(
         "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
         "max_completion_tokens": max_tokens,
     }
-    if not thinks(reasoning_effort):
-        body["temperature"] = 0
-    if reasoning_effort != "default":
-        body["reasoning_effort"] = reasoning_effort
+    body |= thinking(reasoning_effort)
     if model:
         body["model"] = model
     if schema is not None:

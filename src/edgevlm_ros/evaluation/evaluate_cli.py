@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevlm_ros.arguments import count
+from edgevlm_ros.cloud.prompt import REASONING_EFFORTS
 from edgevlm_ros.evaluation.made_with import CLOUD_MODEL, DELAYS, EvaluateError
 from edgevlm_ros.terminal import shown
 
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--judge-url", default="", metavar="URL", help="OpenAI-compatible server of a model that judges open answers")
     add("--judge-model", default="", metavar="NAME", help="that model; its key is in EDGEVLM_JUDGE_API_KEY")
+    add("--judge-reasoning-effort", choices=REASONING_EFFORTS, default="default", help="how long it may think first")
     add("--judge-allow-http", action="store_true", help="allow http to a judge that is not this machine")
     add("--calibrate", action="store_true", help="choose the knobs on val, into config/evaluation.json")
     add("--knobs", type=Path, metavar="FILE", help="calibrated knobs to read or write (config/evaluation.json)")
@@ -137,7 +139,12 @@ def _evaluate(asked: argparse.Namespace) -> None:
     settings = robot(asked.params, asked.edge_model, asked.cloud_model, device)
     judge: Judge = ExactJudge()
     if asked.judge_url:
-        judge = ModelJudge(asked.judge_url, asked.judge_model, allow_http=asked.judge_allow_http)
+        judge = ModelJudge(
+            asked.judge_url,
+            asked.judge_model,
+            allow_http=asked.judge_allow_http,
+            reasoning_effort=asked.judge_reasoning_effort,
+        )
     streams = _streams(asked, split)
     if not any(stream.facts for stream in streams):
         policies = tuple(policy for policy in policies if not policy.needs_facts)

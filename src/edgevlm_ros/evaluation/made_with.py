@@ -81,6 +81,7 @@ def command(asked: argparse.Namespace) -> str:
         "device": asked.device if asked.device != "auto" else "",
         "params": asked.params and asked.params.name,
         "judge-model": asked.judge_model,
+        "judge-reasoning-effort": asked.judge_reasoning_effort if asked.judge_reasoning_effort != "default" else "",
     }
     return " ".join([*words, *(f"--{name} {value}" for name, value in values.items() if value)])
 
