@@ -16,11 +16,13 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from conftest import TIMEOUT
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.bag_types import BagError
@@ -44,7 +46,8 @@ class Graph:
     """Publishers of all that the recorder listens to, and a recorder that has found them."""
 
     def __init__(self, ros: Any, folder: Path, **parameters: object) -> None:
-        self.ros, self.node = ros, ros.node()
+        self.ros, self.node, self.folder = ros, ros.node(), folder
+        self._probes = 0
         self.clock = self.node.create_publisher(Clock, "/clock", qos.EVENTS)
         self.question = self.node.create_publisher(QuestionMsg, "question", qos.LATCHED)
         self.truth = self.node.create_publisher(Annotation, "ground_truth", qos.EVENTS)
@@ -53,18 +56,44 @@ class Graph:
         self.metrics = self.node.create_publisher(Metrics, "metrics", qos.EVENTS)
         self.overlay = self.node.create_publisher(Image, "focus/overlay", qos.EVENTS)
         self.question.publish(QuestionMsg(text=WHERE.text, question_id=WHERE.id))
-        given = {"use_sim_time": True, "min_free": 0.0, **parameters}
+        given = {"use_sim_time": True, "min_free": 0.0, "flush_period": 0.05, **parameters}
         self.process = ros.run_node("recorder_node", folder=str(folder), **given)
         heard = [self.truth, self.answer, self.context, self.metrics]
         heard += [self.clock] if given["use_sim_time"] else []
         heard += [self.overlay] if given.get("overlay") else []
         assert ros.spin_until(lambda: all(topic.get_subscription_count() for topic in heard)), self.process.output
 
-    def tick(self, second: float) -> None:
-        """The clock moves on, and everyone has heard of it."""
-        for _ in range(3):
+    def begin(self, second: float) -> None:
+        """The clock shows that second, and the recorder keeps what it hears."""
+
+        def kept() -> int:
             self.clock.publish(Clock(clock=at(second).stamp))
-            self.ros.spin_until(lambda: False, timeout=0.05)
+            self._probe()
+            return last_probe(self.folder / "bag")
+
+        assert self.ros.spin_until(kept), self.process.output
+
+    def kept(self, topic: str, messages: int = 1) -> None:
+        """So many messages are on the disk."""
+        assert self.ros.spin_until(lambda: count(self.folder / "bag", topic) >= messages), self.process.output
+
+    def lines(self) -> list[str]:
+        """Whole ones of answers.jsonl, as soon as there are any."""
+        file = self.folder / "answers.jsonl"
+        assert self.ros.spin_until(lambda: "\n" in file.read_text()), self.process.output
+        return file.read_text().splitlines()
+
+    def filmed(self) -> None:
+        """All pictures that were published have been taken: of the video nothing is on the disk until it ends."""
+        assert self.overlay.wait_for_all_acked(Duration(seconds=TIMEOUT))
+        for _ in range(2):  # whoever takes the second one has ended the round in which the pictures were there
+            number = self._probe()
+            assert self.ros.spin_until(lambda number=number: last_probe(self.folder / "bag") >= number)
+
+    def _probe(self) -> int:
+        self._probes += 1
+        self.metrics.publish(Metrics(node="test", frames_seen=self._probes))
+        return self._probes
 
     def say(self, second: float, text: str, **fields: object) -> None:
         self.answer.publish(Answer(header=at(second), question=WHERE.text, question_id=WHERE.id, text=text, **fields))
@@ -103,24 +132,36 @@ def count(bag: Path, topic: str) -> int:
         return 0
 
 
+def last_probe(bag: Path) -> int:
+    """Of Graph's, its number; 0 without one on the disk."""
+    try:
+        with BagReader(bag) as reader:
+            metrics = map(reader.deserialize, reader.records(topics=["/metrics"]))
+            return max((each.frames_seen for each in metrics if each.node == "test"), default=0)
+    except BagError:
+        return 0
+
+
 def test_everything_said_is_kept(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run", overlay=True)
-    graph.tick(1.25)
+    began = time.monotonic()
+    graph.begin(1.25)
     graph.truth.publish(Annotation(header=at(1.0), question=WHERE.text, question_id=WHERE.id, answer="left"))
-    graph.tick(1.25)
+    graph.kept("/ground_truth")
     graph.say(1.0, "left", frame_age=0.1, inference_time=0.08, context_used=True, context_stamp=at(0.0).stamp)
     graph.overlay.publish(to_image(at(1.0), np.full((48, 64, 3), (200, 20, 20), np.uint8), "rgb8"))
     graph.context.publish(CloudContext(header=at(0.0), status=CloudContext.STATUS_TIMEOUT, question=WHERE.text))
     graph.metrics.publish(Metrics(node="edge_node", frames_seen=7))
-    lines = tmp_path / "run" / "answers.jsonl"
-    assert ros.spin_until(lambda: lines.exists() and "\n" in lines.read_text()), graph.process.output
-    graph.tick(1.25)
+    (written,) = graph.lines()
+    elapsed = time.monotonic() - began
+    graph.kept("/context")
+    graph.filmed()
     assert graph.process.interrupt() == 0
 
-    line = json.loads(lines.read_text())
+    line = json.loads(written)
     assert (line["text"], line["truth"], line["context_stamp"]) == ("left", "left", START * 10**9)
     assert line["stamp"] == START * 10**9 + 10**9
-    assert 1.25 <= (line["published"] - START * 10**9) / 1e9 < 2.0
+    assert 1.25 <= (line["published"] - START * 10**9) / 1e9 <= 1.25 + elapsed
     recording = read_recording(tmp_path / "run" / "bag")
     assert [json.loads(answer.line()) for answer in recording.answers] == [line]
     assert [context.status for context in recording.contexts] == ["timeout"]
@@ -132,11 +173,8 @@ def test_everything_said_is_kept(ros: Any, tmp_path: Path) -> None:
 
 def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run")
-    graph.tick(2.0)
-    graph.say(2.0, "left")
-    graph.say(2.2, "left")
-    assert ros.spin_until(lambda: (tmp_path / "run/answers.jsonl").read_text()), graph.process.output
-    graph.process.interrupt()
+    graph.begin(2.0)
+    assert graph.process.interrupt() == 0
     with BagReader(tmp_path / "run" / "bag") as bag:
         first = next(iter(bag.records()))
         assert (first.topic, first.stamp) == ("/question", (START + 2) * 10**9)
@@ -145,23 +183,22 @@ def test_a_question_from_before_the_clock_began_is_kept_with_its_first_time(ros:
 
 def test_a_ground_truth_that_comes_after_the_answer_is_kept_with_it(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run")
-    graph.tick(1.0)
+    graph.begin(1.0)
     graph.say(1.0, "left")
-    graph.tick(1.0)
+    graph.kept("/answer")
     graph.truth.publish(Annotation(header=at(1.0), question=WHERE.text, question_id=WHERE.id, answer="right"))
-    lines = tmp_path / "run" / "answers.jsonl"
-    assert ros.spin_until(lambda: "\n" in lines.read_text()), graph.process.output
-    assert json.loads(lines.read_text())["truth"] == "right"
+    (line,) = graph.lines()
+    assert json.loads(line)["truth"] == "right"
 
 
 def test_an_overlay_that_is_no_image_ends_nothing(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run", overlay=True)
-    graph.tick(1.0)
+    graph.begin(1.0)
     graph.overlay.publish(Image(header=at(1.0), encoding="bgr8", width=9, height=9, step=27))
-    graph.tick(1.0)
+    graph.filmed()
     graph.say(1.0, "left")
     graph.say(1.2, "left")
-    assert ros.spin_until(lambda: (tmp_path / "run/answers.jsonl").read_text()), graph.process.output
+    graph.kept("/answer", 2)
     assert graph.process.interrupt() == 0
     assert "1 overlay frames were left out" in graph.process.output
     assert len(read_recording(tmp_path / "run" / "bag").answers) == 2
@@ -187,12 +224,10 @@ def test_where_rclpy_does_not_say_when_a_message_was_sent_it_is_when_it_was_hear
 
 def test_all_but_the_last_moment_before_kill_9_can_be_read(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run", use_sim_time=False, flush_period=0.2)
-    bag, said = tmp_path / "run" / "bag", 0
-    while not count(bag, "/answer"):  # nothing but the flush brings it there
-        graph.say(said / 10, str(said))
-        said += 1
-        ros.spin_until(lambda: False, timeout=0.02)
-    assert ros.spin_until(lambda: count(bag, "/answer") >= said), graph.process.output
+    bag, said = tmp_path / "run" / "bag", 5
+    for number in range(said):
+        graph.say(number / 10, str(number))
+    graph.kept("/answer", said)  # nothing but the flush brings it there
     for more in range(said, said + 10):
         graph.say(more / 10, str(more))
     graph.process.kill()
