@@ -26,7 +26,7 @@ from typing import IO, Any
 import pytest
 
 TIMEOUT = 90.0
-LIVE = {"chaos", "cloud", "doctor", "nodes", "security", "soak", "test_demo.py", "test_graph.py", "test_launch.py"}
+LIVE = {"chaos", "cloud", "doctor", "nodes", "security", "soak", "demo", "test_graph.py", "test_launch.py"}
 _domains = itertools.count(os.getpid() * 7)
 
 

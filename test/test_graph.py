@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the graph that need no graph; the rest is in test_demo.py."""
+"""The parts of the graph that need no graph; the rest is in demo/test_cli.py."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "doctor": ("edgevlm_ros.doctor.cli", "check installation, GPU, model, camera and cloud, and say what to fix"),
     "models": ("edgevlm_ros.models_cli", "list the models that can be taken by name, and what fits this machine"),
     "quantize": ("edgevlm_ros.quantize_cli", "save a model in four or eight bits, so that a robot does not do it"),
-    "demo": ("edgevlm_ros.demo", "play a bag, a video or a folder of images through the whole graph"),
+    "demo": ("edgevlm_ros.demo.cli", "play a bag, a video or a folder of images through the whole graph"),
     "evaluate": (
         "edgevlm_ros.evaluation.evaluate_cli",
         "compare context transfer with its alternatives, at every delay, on streams or your own bag",

@@ -38,11 +38,7 @@ Parameters = Mapping[str, object]
 
 
 class GraphError(Exception):
-    """The graph does not come up, or does not go on, as it should. code: exit code for whoever asked for it."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
+    """The graph does not come up, or does not go on, as it should."""
 
 
 @dataclass(frozen=True, slots=True)

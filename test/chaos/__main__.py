@@ -20,7 +20,7 @@ from chaos import netem
 from chaos.faults import FAULTS, KERNEL
 from chaos.figures import markdown, rows, silent, slow, twice, wrong
 from chaos.schedule import LONG, SHORT, Entry, ScheduleError, length, read_schedule
-from soak.program import BAD_INPUT, FAILED, OK, ended
+from edgevlm_ros.program import BAD_INPUT, FAILED, OK, ended
 
 _RATE, _SIZE = 10.0, (640, 480)
 _EPILOG = """
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = netem.missing()
         if not missing:
             netem.enter("chaos", words)
-    return ended(asked.model, lambda check: _chaos(asked, entries, missing, check))
+    return ended(lambda check: _chaos(asked, entries, missing, check))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,11 +93,13 @@ def _listed() -> str:
 def _chaos(asked: argparse.Namespace, entries: list[Entry], missing: str, check: Any) -> int:
     from chaos.plot import draw_chaos
     from chaos.robot import ChaosRobot, unrecorded
+    from edgevlm_ros.assets import model_path
     from edgevlm_ros.machine import machine, versions
     from edgevlm_ros.terminal import shown
     from soak.__main__ import told_in_logs
     from soak.robot import BUNDLED, SCRIPTED, Asked
 
+    model_path(asked.model)
     out: Path = asked.out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
     for left in ("logs", "record"):

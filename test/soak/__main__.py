@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from edgevlm_ros.arguments import number
-from soak.program import FAILED, OK, ended
+from edgevlm_ros.program import FAILED, OK, ended
 from soak.schedule import PHASES, VALUES, schedule
 
 _MINUTES, _ROUND_S = 30.0, 120.0
@@ -52,7 +52,7 @@ be asked for, 130 for Ctrl-C. A run that is too short for a slope is judged by t
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
     asked = _parser().parse_args(arguments)
-    return ended(asked.model, lambda check: _soak(asked, check))
+    return ended(lambda check: _soak(asked, check))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,12 +75,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _soak(asked: argparse.Namespace, check: Any) -> int:
+    from edgevlm_ros.assets import model_path
     from edgevlm_ros.machine import machine, versions
     from edgevlm_ros.terminal import shown
     from soak.figures import figures, markdown, targets
     from soak.plot import draw_soak
     from soak.robot import Asked, Robot
 
+    model_path(asked.model)
     out: Path = asked.out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
     for left in ("logs", "record"):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevlm_ros.arguments import number
+from edgevlm_ros.program import BAD_INPUT, FAILED, INTERRUPTED, OK
 
-_OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _SECONDS = number(0.1, 3600.0)
 _EPILOG = """
 Without --url it is the bundled server on this machine, started for the run. Each robot has a client of its own, as the
@@ -79,13 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
             return asyncio.run(_measure(arguments, url, model, key, seen, stream.period))
     except (AssetError, StreamError, EndpointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT
+        return BAD_INPUT
     except (ServerError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return _FAILED
+        return FAILED
     except KeyboardInterrupt:
         print("\nstopped: nothing is left running", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 async def _measure(
@@ -135,4 +135,4 @@ async def _measure(
     draw_fleet(served, arguments.period, rows, out / "fleet.png")
     print(table)
     print(f"{shown(out / 'fleet.json')}, and beside it fleet.md, fleet.png")
-    return _OK
+    return OK

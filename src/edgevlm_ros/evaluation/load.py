@@ -28,8 +28,7 @@ from edgevlm_ros.evaluation.process_use import Use, machine_cpu, process_use
 from edgevlm_ros.graph import GraphError, environment, free_domain, yaml_scalar
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.conversions import to_nanoseconds
-from edgevlm_ros.nodes.run import BAD_START
-from edgevlm_ros.processes import ProcessError, Processes, last_words, module_command
+from edgevlm_ros.processes import Processes, last_words, module_command
 
 NODE, CAMERA, ALONE = "edge_node", "camera", "engine_alone"
 
@@ -275,8 +274,3 @@ def _words(asked: Asked) -> list[str]:
 
 def _camera(asked: Asked) -> list[str]:
     return ["--rate", str(asked.rate), "--width", str(asked.width), "--height", str(asked.height)]
-
-
-def bad_start(error: Exception) -> bool:
-    """Whether the node could not begin with what it was told."""
-    return isinstance(error, ProcessError) and error.code == BAD_START

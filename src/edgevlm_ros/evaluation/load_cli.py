@@ -9,9 +9,9 @@ import datetime
 import json
 import os
 import shutil
-import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from edgevlm_ros.arguments import number
 from edgevlm_ros.machine import machine, versions
+from edgevlm_ros.program import OK, ended
 from edgevlm_ros.terminal import shown
 
 # An answer takes 0.32 s of CPU on one core of an AMD EPYC: about 3 a second (`edgevlm load --seconds 40`, 2026-11-22).
@@ -28,7 +29,6 @@ _SECONDS = 60.0
 _STREAM_S = number(1.0, 86400.0)
 _ALONE, _ALONE_S = 0.25, 60.0  # of the stream's time, and at most
 _CYCLES = 3
-_OK, _FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """
 The real edge node, started as on a robot, a camera with raw images and the engine alone are processes of their own in a
 ROS domain that nobody else sees. The engine alone is measured before the stream and after it, on the same pictures.
@@ -78,42 +78,33 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """The exit code: 0 whatever the figures say, 1 for what failed, 2 for what cannot be asked for, 130 for Ctrl-C."""
-    from transformers.utils.logging import disable_progress_bar
-
-    from edgevlm_ros.assets import AssetError, model_path
-    from edgevlm_ros.demo import Interrupt
-    from edgevlm_ros.edge.random_models import SIZES, save
-    from edgevlm_ros.evaluation.load import Asked, bad_start
-    from edgevlm_ros.graph import GraphError
-    from edgevlm_ros.processes import ProcessError
-
-    out: Path = arguments.out.expanduser().resolve()
-    interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    weights = out / ".model"
+    weights = arguments.out.expanduser().resolve() / ".model"
     try:
-        if arguments.model not in SIZES:
-            model_path(arguments.model)
-        out.mkdir(parents=True, exist_ok=True)
-        disable_progress_bar()
-        shutil.rmtree(out / "logs", ignore_errors=True)
-        model = str(save(arguments.model, weights, ends=False)) if arguments.model in SIZES else arguments.model
-        seconds, (width, height) = arguments.seconds, arguments.size
-        asked = Asked(
-            model, _QUESTION, arguments.tokens, arguments.threads, seconds, min(_ALONE * seconds, _ALONE_S),
-            arguments.rate, width, height, _CYCLES, arguments.domain,
-        )  # fmt: skip
-        return _load(asked, arguments.model, out, interrupt.check)
-    except (AssetError, GraphError, ProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT if isinstance(error, AssetError) or bad_start(error) else _FAILED
-    except KeyboardInterrupt:
-        print("\nstopped: nothing is left running", file=sys.stderr)
-        return _INTERRUPTED
+        return ended(lambda check: _run(arguments, weights, check))
     finally:
         shutil.rmtree(weights, ignore_errors=True)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _run(arguments: argparse.Namespace, weights: Path, check: Callable[[], None]) -> int:
+    from transformers.utils.logging import disable_progress_bar
+
+    from edgevlm_ros.assets import model_path
+    from edgevlm_ros.edge.random_models import SIZES, save
+    from edgevlm_ros.evaluation.load import Asked
+
+    if arguments.model not in SIZES:
+        model_path(arguments.model)
+    out = weights.parent
+    out.mkdir(parents=True, exist_ok=True)
+    disable_progress_bar()
+    shutil.rmtree(out / "logs", ignore_errors=True)
+    model = str(save(arguments.model, weights, ends=False)) if arguments.model in SIZES else arguments.model
+    seconds, (width, height) = arguments.seconds, arguments.size
+    asked = Asked(
+        model, _QUESTION, arguments.tokens, arguments.threads, seconds, min(_ALONE * seconds, _ALONE_S),
+        arguments.rate, width, height, _CYCLES, arguments.domain,
+    )  # fmt: skip
+    return _load(asked, arguments.model, out, check)
 
 
 def _load(asked: Any, model: str, out: Path, check: Any) -> int:
@@ -156,7 +147,7 @@ def _load(asked: Any, model: str, out: Path, check: Any) -> int:
     draw_load(samples, warm_up(asked.seconds), found["age_limit_ms"], out / "load.png")
     print(table)
     print(f"{shown(out / 'load.json')}, and beside it load.md, load.png")
-    return _OK
+    return OK
 
 
 def _bar(seconds: float) -> Any:
