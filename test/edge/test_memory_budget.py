@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -30,8 +31,8 @@ from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import CloudContext, Frame, Question, Region, Status
+from support import limited_memory
 
-LIMITED = Path(__file__).parents[1] / "support" / "limited_memory.py"
 QUESTION = Question("where is it?")
 PICTURE = np.random.default_rng(2).integers(0, 255, (240, 320, 3), dtype=np.uint8)
 TOO_MUCH = 2**62
@@ -206,8 +207,9 @@ def test_less_than_the_least_fails_that_frame_and_the_next_one_is_answered(short
 
 
 def limited(what: str, model: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(LIMITED), what, str(model)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    command = [sys.executable, str(limited_memory.__file__), what, str(model)]
+    env = {**os.environ, **limited_memory.MALLOC, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_in_a_process_with_a_limit_frames_are_answered_with_less(tiny_model: Path) -> None:

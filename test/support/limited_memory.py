@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from pathlib import Path
@@ -18,8 +17,10 @@ from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.types import Frame, Question
 
 LARGE = np.random.default_rng(2).integers(0, 255, (700, 952, 3), dtype=np.uint8)
-# Of the processor's arrays of such a frame in float32 (8 MB each) a few are alive together; of a quarter of it all fit.
-MORE = int(os.environ.get("MORE", "20000000"))
+# Halved until such a frame needs more: with a quarter of its pixels it needs a quarter, or less, so none is left out.
+MOST, LEAST = 1 << 27, 1 << 20
+# Large blocks are the kernel's: else malloc keeps up to 64 MB of what was freed, which no limit takes away.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
 
 def used() -> int:
@@ -47,14 +48,16 @@ def load(model: str) -> None:
 def answer(model: str) -> None:
     engine = load_engine(EngineSettings(model, device="cpu", threads=1, max_new_tokens=2))
     engine.architecture.processor.image_processor.size["longest_edge"] = LARGE.shape[0] * LARGE.shape[1]
-    clock = [0.0]
+    clock, more = [0.0], MOST
     pipeline = Pipeline(engine, Question("what is it?"), focus=Focus(mode="none"), clock=lambda: clock[0])
     pipeline.on_frame(Frame(0, np.ascontiguousarray(LARGE[::4, ::4])))  # what is set up once is there
-    engine.give_back()
-    limit(MORE)
-    pipeline.on_frame(Frame(1, LARGE))
-    print(f"left out: {pipeline.left_out}")
-    limit()
+    while not pipeline.left_out and more >= LEAST:
+        engine.give_back()
+        limit(more)
+        pipeline.on_frame(Frame(1, LARGE))
+        limit()
+        more //= 2
+    print(f"left out: {pipeline.left_out} with {2 * more >> 20} MiB")
     for second in range(2, 7):
         clock[0] += 1000.0
         pipeline.on_frame(Frame(second, np.ascontiguousarray(LARGE[::4, ::4])))
