@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
@@ -55,3 +57,11 @@ def test_frames_that_fail_in_a_row_are_worse_than_all_else(counters: EdgeCounter
     level, text = counters.health(10.0, 5.0, "without history")
     assert level == DiagnosticStatus.ERROR
     assert "3 frames in a row were not answered, the last one since: no luck" in text
+
+
+def test_the_metrics_count_what_nobody_asked_about_as_dropped(counters: EdgeCounters) -> None:
+    counters.seen, counters.answered, counters.replaced, counters.unasked = 9, 5, 1, 3
+    metrics = counters.metrics(now=5.0)
+    assert (metrics.frames_seen, metrics.frames_answered, metrics.frames_dropped) == (9, 5, 4)
+    assert (metrics.inference_p50, metrics.inference_p95) == (1.0, 1.0)
+    assert math.isnan(metrics.context_age)

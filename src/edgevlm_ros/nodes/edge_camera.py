@@ -27,9 +27,9 @@ from edgevlm_ros import overlay
 from edgevlm_ros.images import ImageError, to_image, to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.activity import Activity
-from edgevlm_ros.nodes.arrivals import Arrival, rate
+from edgevlm_ros.nodes.arrivals import Arrival
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
-from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
+from edgevlm_ros.nodes.camera import Camera, checked_question
 from edgevlm_ros.nodes.camera_input import Health
 from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
 from edgevlm_ros.nodes.edge_health import EdgeCounters
@@ -284,26 +284,10 @@ class EdgeCamera(Camera):
     # -- what people see ---------------------------------------------------------------------------------------------
 
     def _measure(self) -> tuple[MetricsMsg, Mapping[str, str], Health]:
-        now, counters = time.monotonic(), self._counters
+        now, counters, pipeline = time.monotonic(), self._counters, self._pipeline
         asked, refused = self._asked_before
-        metrics = MetricsMsg(
-            frames_seen=counters.seen,
-            frames_answered=counters.answered,
-            frames_dropped=counters.replaced + counters.unasked,
-            frames_bad=counters.bad,
-            contexts_applied=counters.applied,
-            contexts_ignored=counters.ignored,
-            contexts_suspended=counters.suspended,
-            regions_dropped=self._pipeline.regions_dropped,
-            asked=self._asking.answered - asked,
-            asks_refused=self._asking.refused - refused,
-            answer_rate=rate(counters.answers.newest(now), now),
-            context_age=counters.context_age,
-            inference_p50=percentile(counters.inference, 0.5),
-            inference_p95=percentile(counters.inference, 0.95),
-            overhead_p95=percentile(counters.overhead, 0.95),
-        )
-        frame_rate = self.input.rate if self.input else 0.0
-        model, left_out = self._pipeline.engine.name, self._pipeline.left_out
-        health = counters.health(frame_rate, metrics.answer_rate, left_out)
-        return metrics, counters.values(metrics, model, left_out, self._hangs, now), health
+        metrics = counters.metrics(now)
+        metrics.regions_dropped = pipeline.regions_dropped
+        metrics.asked, metrics.asks_refused = self._asking.answered - asked, self._asking.refused - refused
+        health = counters.health(self.input.rate if self.input else 0.0, metrics.answer_rate, pipeline.left_out)
+        return metrics, counters.values(metrics, pipeline.engine.name, pipeline.left_out, self._hangs, now), health

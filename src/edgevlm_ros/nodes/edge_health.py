@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.edge.memory_budget import ADVICE
-from edgevlm_ros.nodes.arrivals import Arrivals
+from edgevlm_ros.nodes.arrivals import Arrivals, rate
+from edgevlm_ros.nodes.camera import percentile
 from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.transfer.types import Status
 
@@ -42,6 +43,23 @@ class EdgeCounters:
         self.bad += 1
         self.failures_in_a_row += 1
         self.last_error = str(error) or repr(error)
+
+    def metrics(self, now: float) -> MetricsMsg:
+        """The figures of the frames, the contexts and the answers. now: steady clock, seconds."""
+        return MetricsMsg(
+            frames_seen=self.seen,
+            frames_answered=self.answered,
+            frames_dropped=self.replaced + self.unasked,
+            frames_bad=self.bad,
+            contexts_applied=self.applied,
+            contexts_ignored=self.ignored,
+            contexts_suspended=self.suspended,
+            answer_rate=rate(self.answers.newest(now), now),
+            context_age=self.context_age,
+            inference_p50=percentile(self.inference, 0.5),
+            inference_p95=percentile(self.inference, 0.95),
+            overhead_p95=percentile(self.overhead, 0.95),
+        )
 
     def health(self, frame_rate: float, answer_rate: float, left_out: str = "") -> Health:
         """How answering goes while images come. Rates: of each second. left_out: see Pipeline.left_out."""

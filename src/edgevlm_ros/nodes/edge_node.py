@@ -7,22 +7,18 @@ counted, never queued.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.serialization import deserialize_message, serialize_message
 
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
-from edgevlm_ros.edge.engine import Engine, EngineError, Prompt
-from edgevlm_ros.edge.loading import give_back_memory, load_engine
-from edgevlm_ros.edge.memory_budget import LOADING_ADVICE, ran_out_of_memory
-from edgevlm_ros.edge.served import ServedEngine
-from edgevlm_ros.nodes import edge_parameters, memory
+from edgevlm_ros.edge.engine import Engine, EngineError
+from edgevlm_ros.edge.loading import give_back_memory
+from edgevlm_ros.nodes import edge_parameters
 from edgevlm_ros.nodes.activity import Activity
 from edgevlm_ros.nodes.camera import Camera, checked_question
 from edgevlm_ros.nodes.camera_node import CameraNode
@@ -30,20 +26,17 @@ from edgevlm_ros.nodes.edge_camera import EdgeCamera
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.nodes.resumption import Carried, carried_over, recent, replace_process, too_many
 from edgevlm_ros.nodes.run import run
+from edgevlm_ros.nodes.warm_model import warm_model
 from edgevlm_ros.nodes.watchdog import Pulse, Watchdog
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.types import Question
-from edgevlm_ros.words import in_one_line
 
 # Deactivating waits so long for the inference thread; what it is in the middle of is not published anyway.
 _QUIET_S = 0.1
 _FREE_S = 60.0
-_PROGRESS_S = 5.0
 # Of the clock, so much back is a bag that loops or a simulation that is reset.
 _SET_BACK_S = 0.1
 _ACKED_S = 0.5
-# The first forward pass reads the weights from the disk and compiles: it may take so many times the watchdog's time.
-_WARM_UP_FACTOR = 10.0
 
 
 class EdgeNode(CameraNode):
@@ -91,8 +84,7 @@ class EdgeNode(CameraNode):
         edge_parameters.choices(value)
         if value["question"]:
             checked_question(value["question"])
-        with self._progress(value["server_url"] or value["model"]):
-            self._engine = self._loaded()
+        self._engine = warm_model(value, self._watched, self.get_logger().info)
         can = self._engine.capabilities
         self.get_logger().info(
             f"{self._engine.name} can be focused by {', '.join(sorted(can.focus_modes))}; "
@@ -215,54 +207,6 @@ class EdgeNode(CameraNode):
             hangs=hangs,
             why=why,
         )
-
-    # -- the model ---------------------------------------------------------------------------------------------------
-
-    def _loaded(self) -> Engine:
-        """Raises EngineError, AssetError or ParameterError."""
-        value = self._settings
-        if value["server_url"]:
-            return ServedEngine(edge_parameters.served_settings(value))
-        engine = load_engine(edge_parameters.engine_settings(value))
-        self.get_logger().info(f"{engine.name} is loaded, and answers one frame to warm up")
-        # what a first forward pass sets up must not be paid by the first frame
-        gray = np.full((480, 640, 3), 127, np.uint8)
-        pulse = Pulse()
-        watchdog = self._watched(pulse, _WARM_UP_FACTOR)
-        try:
-            with pulse.step():
-                engine.complete(Prompt((), (gray,), "?"), stop=lambda: True)
-        except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            what = f"out of memory when answering the first frame ({in_one_line(error)})"
-            raise EngineError(f"{engine.name}: {what}: {LOADING_ADVICE}") from None
-        finally:
-            if watchdog is not None:
-                watchdog.close()
-        return engine
-
-    @contextmanager
-    def _progress(self, model: str) -> Iterator[None]:
-        """Says now and then that the model is being loaded, and when it is."""
-        started, done = time.monotonic(), threading.Event()
-
-        def told() -> str:
-            return f"{time.monotonic() - started:.1f} s, {memory.resident() / 1e6:.0f} MB of memory"
-
-        def tell() -> None:
-            while not done.wait(_PROGRESS_S):
-                self.get_logger().info(f"loading {model}: {told()}")
-
-        self.get_logger().info(f"loading {model}")
-        teller = threading.Thread(target=tell, name="progress", daemon=True)
-        teller.start()
-        try:
-            yield
-            self.get_logger().info(f"{model} is ready after {told()}")
-        finally:
-            done.set()
-            teller.join()
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
