@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -30,6 +33,7 @@ START = 1_700_000_000 * 10**9
 QUESTION = "Where is the person?"
 SECONDS = 30
 KILLED = (4.0, 6.0)
+ASKED_AGAIN_S = 10.0  # in which a cloud that is back is asked and replies: a probe each second, a reply takes 0.1 s
 
 
 def write_bag(path: Path, seconds: float, images: bool = True) -> Path:
@@ -74,21 +78,40 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     return "--model", make_tiny_svlm(folder / "svlm"), "--cloud-model", make_tiny_lvlm(folder / "lvlm"), *tiny
 
 
+class Finished(NamedTuple):
+    """A demo: its folder, what it printed, and the wall time at which its cloud was seen to listen again."""
+
+    out: Path
+    printed: str
+    back: float
+
+
+def seen_back(log: Path, process: subprocess.Popen[str]) -> float:
+    """When a server's log tells of its second start; infinite if it does not before the process ends."""
+    while process.poll() is None:
+        if log.exists() and log.read_text(errors="replace").count("Uvicorn running") > 1:
+            return time.time()
+        time.sleep(0.1)
+    return math.inf
+
+
 @pytest.fixture(scope="module")
-def finished(models: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """One whole demo, in which the cloud is killed and comes back: its folder, and what it printed."""
+def finished(models: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One whole demo, in which the cloud is killed and comes back."""
     folder = tmp_path_factory.mktemp("demo")
     bag = write_bag(folder / "camera", SECONDS)
     outage = ",".join(map(str, KILLED))
     process = demo("--source", bag, "--out", folder / "out", "--outage", outage, *models)
-    printed, errors = process.communicate(timeout=300)
+    with ThreadPoolExecutor(1) as watcher:
+        back = watcher.submit(seen_back, folder / "out" / "logs" / "lvlm_server.log", process)
+        printed, errors = process.communicate(timeout=300)
     assert process.returncode == 0, printed + errors
-    return folder / "out", printed
+    return Finished(folder / "out", printed, back.result())
 
 
 @pytest.mark.timeout(400)
-def test_every_result_is_there(finished: tuple[Path, str]) -> None:
-    out, printed = finished
+def test_every_result_is_there(finished: Finished) -> None:
+    out, printed = finished.out, finished.printed
     results = ("answers.jsonl", "bag/metadata.yaml", "overlay.mp4", "overlay.jpg", "report.html", "summary.json")
     assert [name for name in results if not (out / name).stat().st_size] == []
     assert str(out / "report.html") in printed
@@ -102,8 +125,8 @@ def test_every_result_is_there(finished: tuple[Path, str]) -> None:
     assert summary["note"] == ""
 
 
-def test_a_line_for_every_answer_with_its_ground_truth(finished: tuple[Path, str]) -> None:
-    out, _ = finished
+def test_a_line_for_every_answer_with_its_ground_truth(finished: Finished) -> None:
+    out = finished.out
     lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     assert len(lines) == json.loads((out / "summary.json").read_text())["frames"]["answered"]
     assert {line["question"] for line in lines} == {QUESTION}
@@ -111,25 +134,26 @@ def test_a_line_for_every_answer_with_its_ground_truth(finished: tuple[Path, str
     assert all(line["published"] > line["stamp"] - 100_000_000 for line in lines)
 
 
-def test_a_cloud_killed_on_the_way_comes_back_by_itself(finished: tuple[Path, str]) -> None:
-    contexts = read_recording(finished[0] / "bag").contexts
+def test_a_cloud_killed_on_the_way_comes_back_by_itself(finished: Finished) -> None:
+    contexts = read_recording(finished.out / "bag").contexts
     good = [(context.published - START) / 1e9 for context in contexts if context.status == "ok"]
     bad = {context.status for context in contexts if context.status != "ok"}
     assert good
     assert bad & {"unreachable", "rejected"}
-    if (finished[0] / "logs" / "lvlm_server.log").read_text().count("Uvicorn running") < 2:
-        pytest.skip("this machine is too busy to load the server again within the bag")
+    spoken = (finished.out / "answers.jsonl").stat().st_mtime  # when the last answer was written, near the bag's end
+    if spoken - finished.back < ASKED_AGAIN_S:
+        pytest.skip("this machine is too busy to load the server again well before the bag's end")
     assert max(good) > KILLED[1]
 
 
-def test_the_edge_answers_on_while_the_cloud_is_dead(finished: tuple[Path, str]) -> None:
-    answers = read_recording(finished[0] / "bag").answers
+def test_the_edge_answers_on_while_the_cloud_is_dead(finished: Finished) -> None:
+    answers = read_recording(finished.out / "bag").answers
     dead = [a for a in answers if START + KILLED[0] * 1e9 < a.stamp < START + KILLED[1] * 1e9]
     assert len(dead) > 1, "of ten frames, which are best effort"
 
 
-def test_the_bag_of_results_holds_no_images(finished: tuple[Path, str]) -> None:
-    with BagReader(finished[0] / "bag") as bag:
+def test_the_bag_of_results_holds_no_images(finished: Finished) -> None:
+    with BagReader(finished.out / "bag") as bag:
         assert {topic.name for topic in bag.topics.values() if topic.count} >= {
             "/answer",
             "/context",
