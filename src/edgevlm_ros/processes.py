@@ -20,6 +20,7 @@ from types import TracebackType
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_MOST_CHARS = 300
 _STOP = ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
 
 
@@ -106,12 +107,12 @@ class Processes:
         self.stop(*self._running)
 
 
-def last_words(log: Path, limit: int = 300) -> str:
+def last_words(log: Path) -> str:
     """The last line of a log that says something, rather than the trace that led to it."""
     with contextlib.suppress(OSError):
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
-            return lines[-1][:limit]
+            return lines[-1][:_MOST_CHARS]
     return "it said nothing"
 
 

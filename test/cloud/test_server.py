@@ -180,7 +180,8 @@ def test_a_killed_server_comes_back_on_the_same_port(folder: Path) -> None:
         server.kill()
         assert gone(pid)
         assert not server.running
-        server.restart()
+        server.start()
+        server.wait_ready()
         assert server.port == port
         assert ask(server)[0].text == "left"
     finally:

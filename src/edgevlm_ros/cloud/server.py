@@ -141,12 +141,6 @@ class LvlmServer:
         """End it as a crash would."""
         self._end(signal.SIGKILL, 10.0)
 
-    def restart(self, timeout: float = 180.0) -> float:
-        """Stop it if it runs, and start it on the same port; returns the seconds until it was ready."""
-        self.stop()
-        self.start()
-        return self.wait_ready(timeout)
-
     def log_tail(self) -> str:
         """The last lines it has written."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

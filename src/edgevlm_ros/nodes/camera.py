@@ -18,7 +18,8 @@ from sensor_msgs.msg import Image as ImageMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.nodes import memory, qos
-from edgevlm_ros.nodes.camera_input import CameraInput, Health
+from edgevlm_ros.nodes.camera_health import Health
+from edgevlm_ros.nodes.camera_input import CameraInput
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.transfer.types import Question
 

@@ -28,8 +28,6 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-__all__ = ["CameraInput", "Health"]
-
 Take = Callable[[ImageMsg | CompressedImage, float], None]
 
 

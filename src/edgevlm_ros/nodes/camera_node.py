@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image as ImageMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.camera import Camera
-from edgevlm_ros.nodes.camera_input import CameraInput, Health
+from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.parameters import Parameter, Parameters
 from edgevlm_ros.transfer.types import Question
 
@@ -174,10 +174,6 @@ class CameraNode(LifecycleNode):
     # -- for a subclass ----------------------------------------------------------------------------------------------
 
     @property
-    def _inputs(self) -> list[CameraInput]:
-        return [camera.input for camera in self._cameras if camera.input is not None]
-
-    @property
     def _question(self) -> Question | None:
         """The standing question of the only camera."""
         return self._cameras[0].question if self._cameras else None
@@ -187,9 +183,9 @@ class CameraNode(LifecycleNode):
         """Of the only camera, resolved."""
         return self._cameras[0].topic if self._cameras else self.resolve_topic_name("image")
 
-    def _publisher(self, kind: Any, topic: str, profile: Any = qos.EVENTS) -> Any:
+    def _publisher(self, kind: Any, topic: str) -> Any:
         """A publisher that lives until the node is cleaned up."""
-        publisher = self.create_publisher(kind, topic, profile)
+        publisher = self.create_publisher(kind, topic, qos.EVENTS)
         self._publishers_made.append(publisher)
         return publisher
 

@@ -38,7 +38,7 @@ from edgevlm_ros.images import ImageError, to_rgb
 from edgevlm_ros.nodes import bridge_parameters, qos
 from edgevlm_ros.nodes.bridge_parameters import PARAMETERS
 from edgevlm_ros.nodes.camera import checked_question
-from edgevlm_ros.nodes.camera_input import Health
+from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.camera_node import CameraNode
 from edgevlm_ros.nodes.cloud_health import CloudTally
 from edgevlm_ros.nodes.conversions import to_heard, to_nanoseconds, to_region_msg

@@ -30,7 +30,7 @@ from edgevlm_ros.nodes.activity import Activity
 from edgevlm_ros.nodes.arrivals import Arrival
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
 from edgevlm_ros.nodes.camera import Camera, checked_question
-from edgevlm_ros.nodes.camera_input import Health
+from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
 from edgevlm_ros.nodes.edge_health import EdgeCounters
 from edgevlm_ros.nodes.parameters import ParameterError

@@ -53,25 +53,23 @@ class Speaker:
         frame: np.ndarray,
         *,
         turns: Sequence[Turn] = (),
-        crop: np.ndarray | None = None,
         provenance: bool = True,
     ) -> str:
         """The reply to a question about a frame, (H, W, 3) uint8, greedy. turns: stamped before samples.NOW."""
-        views = [frame] if crop is None else [frame, crop]
         messages: list[dict[str, Any]] = []
         exchanges, text = worded(turns, question, NOW, provenance)
         for exchange in exchanges:
             messages.append({"role": "user", "content": exchange.asked})
             messages.append({"role": "assistant", "content": exchange.said})
-        content = [{"type": "image"} for _ in views] + [{"type": "text", "text": text}]
+        content = [{"type": "image"}, {"type": "text", "text": text}]
         messages.append({"role": "user", "content": content})
         prompt = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        pixels = self.images([Image.fromarray(view) for view in views], return_tensors="pt")
+        pixels = self.images([Image.fromarray(frame)], return_tensors="pt")
         image_id = self.model.config.image_token_id
         if self.kind == "svlm":
             counts = [int(grid.prod()) // models.MERGE**2 for grid in pixels["image_grid_thw"]]
         else:
-            counts = [models.LVLM_GRID[0] * models.LVLM_GRID[1]] * len(views)
+            counts = [models.LVLM_GRID[0] * models.LVLM_GRID[1]]
         pieces = prompt.split(models.IMAGE_PAD)
         for count, piece in zip(counts, pieces[1:], strict=True):
             pieces[0] += models.IMAGE_PAD * count + piece

@@ -24,7 +24,6 @@ PAPERS = ((1.0, 1.0, 1.0), (1.0, 0.85, 0.3), (1.0, 0.68, 0.4))
 GLOVES = ((0.95, 1.0, 0.35), (1.0, 1.0, 1.0), (1.0, 0.75, 0.2))
 HALL_LENGTH = 27.0
 HALL_HALF_WIDTH = 4.6
-AISLE_HALF_WIDTH = 3.0
 RACKS = 3.3  # |y| where they begin
 BAYS = 8
 BAY = 3.2
@@ -266,7 +265,6 @@ def random_machine(
     y: float,
     yaw: float,
     name: str | None = None,
-    state: str | None = None,
     look: Look = "train",
 ) -> Machine:
     return Machine(
@@ -274,7 +272,7 @@ def random_machine(
         y,
         yaw,
         name or NAMES[int(rng.integers(len(NAMES)))],
-        state or STATES[int(rng.integers(len(STATES)))],
+        STATES[int(rng.integers(len(STATES)))],
         body=_paint(rng, STYLES[look], (0.15, 0.6), (0.25, 0.65)),
     )
 
