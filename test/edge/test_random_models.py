@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,8 @@ def _said(model: Any, processor: Any, image: np.ndarray, answers: tuple[str, ...
 
 
 @pytest.mark.parametrize("size", TINY)
-def test_a_tiny_model_is_small_and_quick_to_build(size: str) -> None:
-    start = time.process_time()
+def test_a_tiny_model_is_small(size: str) -> None:
     model, _ = build(size)
-    assert time.process_time() - start < 10.0
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters(size) < 1_000_000
 
 
