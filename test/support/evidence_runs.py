@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from edgevlm_ros.evaluation.outcomes import Run, Said
+from edgevlm_ros.evaluation.stream_images import StreamImages
 from edgevlm_ros.evaluation.streaming import Truth, judge
 from edgevlm_ros.evaluation.streams import FactValue, Stream
 from edgevlm_ros.transfer.types import Frame, Question
@@ -88,16 +89,17 @@ def make_stream(dataset: str = "aisle", scene: int = 0, seconds: float = 60.0) -
             FactValue("fast", side, thing, 0.4, True, True),
         )
         truths.append(Truth(stamp, question, f"{role}, {side}"))
+    path = Path(f"{dataset}_{scene:02d}")
     return DrawnStream(
-        name=f"{dataset}_{scene:02d}",
+        name=path.name,
         dataset=dataset,
-        path=Path(f"{dataset}_{scene:02d}"),
+        path=path,
         stamps=stamps,
         questions=((stamps[0], question),),
         truths=tuple(truths),
         facts=facts,
         problems=(),
-        images=None,
+        images=StreamImages(path),  # of which none is kept: they are drawn
     )
 
 
@@ -112,8 +114,8 @@ def make_run(stream: Stream, policy: str, delay: str, seed: int = 0) -> Run:
     published = tuple(_play(stream, policy, seconds, seed))
     verdicts = judge(stream.truths, published)
     ages = tuple(
-        float("nan") if said is None else (truth.stamp - said.frame) / 1e9
-        for truth, said in ((verdict.truth, verdict.answer) for verdict in verdicts)
+        (verdict.truth.stamp - verdict.answer.frame) / 1e9 if isinstance(verdict.answer, Said) else float("nan")
+        for verdict in verdicts
     )
     duration = (stream.stamps[-1] - stream.stamps[0] + STEP) / 1e9
     calls = 0 if policy == "edge_only" else int(duration / 2)
