@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +18,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
+from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus
-from edgevlm_ros.transfer.history import Replacement
+from edgevlm_ros.transfer.history import History, Replacement
 from edgevlm_ros.transfer.types import CloudContext, Frame, Image, Outcome, Question, Region, Source, Status
 from edgevlm_ros.words import plain
 
@@ -374,6 +379,32 @@ def test_whatever_a_model_says_an_answer_is_text_that_can_be_shown_and_sent(word
 def test_the_words_of_an_answer_stay_in_their_lines(pipeline: Pipeline, engine: Recorder) -> None:
     engine.words = " 1. «Où?» 左边 \x1b[31m\n2. 3 < 5\n"
     assert pipeline.on_frame(frame(1)).text == "1. «Où?» 左边  [31m\n2. 3 < 5"
+
+
+# -- any length of time ----------------------------------------------------------------------------------------------
+
+
+def test_hours_of_new_words_and_questions_leave_no_more_behind_than_minutes(tiny_model: Path) -> None:
+    engine = load_engine(EngineSettings(str(tiny_model), "cpu", threads=1, max_new_tokens=2))
+    pipeline = Pipeline(engine, WHERE, Replacement(), Focus(mode="attention+crop", min_confidence=0.0))
+    picture = np.ascontiguousarray(PLACE[:48, :64])
+
+    def live(frames: Iterable[int]) -> int:
+        """Blocks of memory that Python holds after these frames, each with a question and words of its own."""
+        for number in frames:
+            stamp, word = number * SECOND, f"{number:b}".translate({48: "o", 49: "i"})  # digits count as the same words
+            question = Question(f"is it {word}?")
+            pipeline.set_question(question)
+            pipeline.on_context(replace(reply(0, f"it is {word}", question), stamp=stamp - SECOND))
+            pipeline.on_frame(Frame(stamp, picture + np.uint8(number % 7)))
+            pipeline.ask(Question(f"what of {word}?"), Frame(stamp, picture))
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    full = History().capacity // 2 + 30  # frames, of which each brings two turns
+    before = live(range(1, full))
+    more = live(range(full, full + 200)) - before
+    assert more < 400, "what each frame left behind would be four and more, and chance leaves tens"
 
 
 # -- any order of events -----------------------------------------------------------------------------------------------
