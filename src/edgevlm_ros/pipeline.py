@@ -271,7 +271,7 @@ class Pipeline:
             history, untold, tracks = self._history, self._untold, self._tracks.get(question.id)
         now = self._remembered(frame, features)
         suspended = tracks is not None and self._changed(tracks.keyframe, now)
-        told = _told(history, untold, suspended)
+        told = history.without_cloud(None if suspended else untold)
         exchanges, asked, turns = self._prompted(told, question, frame.stamp, means.replacement(self._replacement))
         focus = None if tracks is None or suspended else self._focused(frame, question, tracks, now, rule)
         views = compose(frame.image, focus, rule)
@@ -342,15 +342,3 @@ class Pipeline:
             if not self._changed(tracks.keyframe, glimpsed):
                 tracks, previous = advance(tracks, previous, glimpsed, method), glimpsed
         return tracks
-
-
-def _told(history: History, untold: frozenset[tuple[int, int]], suspended: bool) -> History:
-    """The history without the cloud's words that are not taken in yet, or without any while the scene has changed."""
-    if not untold and not suspended:
-        return history
-    turns = tuple(
-        turn
-        for turn in history.turns
-        if turn.source is Source.EDGE or not (suspended or (turn.question.id, turn.stamp) in untold)
-    )
-    return replace(history, turns=turns)

@@ -56,6 +56,23 @@ def test_a_reply_before_any_turn_makes_one() -> None:
     assert [t.source for t in after.turns] == [Source.CLOUD]
 
 
+@pytest.mark.parametrize(
+    ("keyframes", "left"),
+    [
+        ((), ["e1", "cloud", "e3"]),
+        ([(WHERE.id, 2 * SECOND)], ["e1", "e3"]),
+        ([(WHAT.id, 2 * SECOND), (WHERE.id, 3 * SECOND)], ["e1", "cloud", "e3"]),
+        (None, ["e1", "e3"]),
+    ],
+    ids=["of none", "of its keyframe", "of others", "of any"],
+)
+def test_what_the_cloud_said_can_be_left_out(keyframes: Sequence[tuple[int, int]] | None, left: list[str]) -> None:
+    said, _ = history(edge(1, "e1")).said(edge(2)).replaced(reply(2), WHERE, 3 * SECOND, RULE)
+    said = said.said(edge(3, "e3"))
+    assert [turn.text for turn in said.without_cloud(keyframes).turns] == left
+    assert len(said.turns) == 3
+
+
 @pytest.mark.parametrize(("later", "left"), [("drop", ["e1", "cloud"]), ("keep", ["e1", "cloud", "e3", "e4"])])
 def test_turns_said_without_knowing_better_are_dropped_or_kept(later: str, left: list[str]) -> None:
     before = history(*(edge(second, f"e{second}") for second in (1, 2, 3, 4)))

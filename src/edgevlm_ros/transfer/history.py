@@ -8,7 +8,7 @@ event gives a new one, so the inference thread reads a consistent past while rep
 
 import bisect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -101,6 +101,20 @@ class History:
         )
         turn = Turn(context.stamp, question, context.text, Source.CLOUD)
         return replace(self, turns=kept).said(turn), Outcome.APPLIED
+
+    def without_cloud(self, keyframes: Collection[tuple[int, int]] | None) -> "History":
+        """The history without what the cloud said about these keyframes, or about any if None.
+
+        keyframes: question id and stamp of each.
+        """
+        if keyframes is not None and not keyframes:
+            return self
+        kept = (
+            turn
+            for turn in self.turns
+            if turn.source is Source.EDGE or (keyframes is not None and (turn.question.id, turn.stamp) not in keyframes)
+        )
+        return replace(self, turns=tuple(kept))
 
     def prompt_turns(
         self, question: Question, now: int, rule: Replacement, count_tokens: CountTokens
