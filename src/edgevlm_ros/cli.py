@@ -34,7 +34,7 @@ COMMANDS = {
         "edgevlm_ros.datasets.cli",
         "make annotated bags of nuScenes, DriveLM, BDD-X, LingoQA, or a video and a CSV",
     ),
-    "serve": ("edgevlm_ros.cloud.server", "serve a vision-language model with the OpenAI API"),
+    "serve": ("edgevlm_ros.cloud.serve_cli", "serve a vision-language model with the OpenAI API"),
     "fleet": ("edgevlm_ros.evaluation.fleet_cli", "measure how many robots a server bears"),
     "world": ("edgevlm_ros.world.cli", "render the bundled world, train the bundled models, make the demo bag"),
 }

@@ -2,7 +2,6 @@
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -225,25 +224,3 @@ def test_it_ends_with_the_process_that_started_it(folder: Path) -> None:
         [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, timeout=200
     )
     assert gone(int(parent.stdout))
-
-
-def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
-    command = [sys.executable, "-m", "edgevlm_ros.cli", "serve", "--model", str(folder), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "serving" in line
-        port = int(line.split("127.0.0.1:")[1].split("/")[0])
-        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).status_code == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", timeout=60)
-
-
-def test_the_command_says_in_one_line_what_is_wrong() -> None:
-    command = [sys.executable, "-m", "edgevlm_ros.cli", "serve", "--model", "no_such_lvlm", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: model 'no_such_lvlm'")
-    assert "Traceback" not in done.stderr

@@ -9,7 +9,6 @@ the model before it listens and is asked once before it counts as ready, so that
 the next.
 """
 
-import argparse
 import contextlib
 import errno
 import os
@@ -18,7 +17,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +24,10 @@ from types import TracebackType
 import httpx
 import numpy as np
 
-from edgevlm_ros.assets import AssetError, model_path
+from edgevlm_ros.assets import model_path
 from edgevlm_ros.cloud.jpeg import encode
 from edgevlm_ros.cloud.prompt import chat_request
-from edgevlm_ros.endpoint import EndpointError, is_loopback, load_api_key
+from edgevlm_ros.endpoint import is_loopback
 
 DEFAULT_MODEL = "micro_lvlm"
 DEFAULT_PORT = 8765
@@ -256,50 +254,3 @@ def _free_port(host: str, port: int) -> int:
                 raise ServerError(f"host = {host!r}, port = {port}: cannot listen there ({error.strerror})") from error
             raise ServerError(f"port {port} is taken ({error.strerror}): give another one, or 0 for any") from error
         return int(probe.getsockname()[1])
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`edgevlm serve`."""
-    parser.description = "`transformers serve` on a model folder, behind a guard: on loopback, elsewhere with a key."
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model, folder or hub id (%(default)s)")
-    parser.add_argument("--revision", default="main", help="of a hub id: branch, tag or commit (%(default)s)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0: any (%(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a key (%(default)s)")
-    parser.add_argument("--api-key-env", default="", metavar="NAME", help="environment variable that holds the key")
-    parser.add_argument("--api-key-file", default="", metavar="FILE", help="file that holds the key")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    parser.set_defaults(run=serve)
-
-
-def serve(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    signal.signal(signal.SIGINT, lambda number, frame: stopped.set())
-    server = None
-    try:
-        server = LvlmServer(
-            arguments.model,
-            port=arguments.port,
-            host=arguments.host,
-            api_key=load_api_key(arguments.api_key_env, arguments.api_key_file),
-            device=arguments.device,
-            threads=arguments.threads,
-            revision=arguments.revision,
-        )
-        server.start()
-        seconds = server.wait_ready()
-        print(
-            f"serving {arguments.model} at {server.base_url}, ready after {seconds:.1f} s; Ctrl-C ends it", flush=True
-        )
-        while not stopped.wait(0.5):
-            if not server.running:
-                raise ServerError(f"the LVLM server has ended:\n{server.log_tail()}")
-    except (AssetError, EndpointError, ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        if server is not None:
-            server.stop()
-    return 0
