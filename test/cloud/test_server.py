@@ -23,6 +23,7 @@ from edgevlm_ros.cloud.prompt import chat_request
 from edgevlm_ros.cloud.server import LvlmServer, ServerError
 from edgevlm_ros.transfer.types import Status
 from support.hub_cache import put, use_cache
+from support.scripted_cloud import ScriptedCloud
 from support.tiny_lvlm import make_tiny_lvlm
 
 pytestmark = pytest.mark.timeout(300)
@@ -148,6 +149,15 @@ def test_nothing_but_what_the_bridge_needs_can_be_reached(server: LvlmServer, me
     response = httpx.request(method, server.base_url.removesuffix("/v1") + path, json={"model": "any"}, timeout=60)
     assert response.status_code == 404
     assert server.running
+
+
+def test_a_server_that_was_started_without_its_guard_is_not_counted_as_ready(folder: Path) -> None:
+    with (
+        ScriptedCloud() as bare,
+        httpx.Client(base_url=bare.base_url.removesuffix("/v1")) as http,
+        pytest.raises(ServerError, match="without its guard: the installed transformers"),
+    ):
+        LvlmServer(str(folder))._check_guarded(http)
 
 
 def test_a_file_of_the_servers_machine_cannot_be_looked_at(server: LvlmServer, tmp_path: Path) -> None:
