@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgevlm_ros.edge.architectures.colours import normalised
 from edgevlm_ros.transfer.types import Image
 
 
@@ -20,9 +21,10 @@ from edgevlm_ros.transfer.types import Image
 class Pixels:
     """One view as the vision tower takes it.
 
-    inputs: arguments of the model's get_image_features, batch of one view. placeholder: what stands for the view in the
-    text, with one image token for each visual token. boxes: (n, 4) float32, the part of the view that each visual
-    token sees, x0 y0 x1 y1 in 0..1 of its width and height. size: (height, width) in pixels seen, all tiles together.
+    inputs: arguments of the model's get_image_features, batch of one view; its colours still uint8, as the camera's.
+    placeholder: what stands for the view in the text, with one image token for each visual token. boxes: (n, 4)
+    float32, the part of the view that each visual token sees, x0 y0 x1 y1 in 0..1 of its width and height. size:
+    (height, width) in pixels seen, all tiles together.
     """
 
     inputs: dict[str, Tensor]
@@ -86,19 +88,28 @@ class Architecture:
         """Prepares a view. share: most pixels that it may take, over those of the processor's own choice."""
         raise NotImplementedError
 
+    def shown(self, images: Any, **options: Any) -> dict[str, Any]:
+        """What the processor makes of images, up to the arithmetic on their colours: `moved` does that."""
+        make = self.processor.image_processor
+        as_it_is: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "input_data_format": "channels_last"}
+        made = dict(make(images=images, return_tensors="pt", **as_it_is, **options))
+        return made | {"pixel_values": made["pixel_values"].to(torch.uint8)}
+
     def see(self, pixels: Pixels) -> Sight:
         """Runs the vision tower and the projector. pixels.inputs may be on any device."""
         output = self.model.model.get_image_features(**self.moved(pixels), return_dict=True)
         return Sight(torch.cat(list(output.pooler_output)), (), pixels)
 
     def moved(self, pixels: Pixels) -> dict[str, Tensor]:
-        """The inputs on the model's device, in the order of its work; nobody waits for a copy to a GPU."""
+        """The inputs as the model takes them, on its device, in the order of its work; nobody waits for a copy."""
         device = self.model.device
-        if device.type != "cuda":
-            return {name: value.to(device) for name, value in pixels.inputs.items()}
-        # only from pinned memory does a GPU copy by itself; torch keeps that until the copy is done
-        pinned = {name: value if value.is_cuda else value.pin_memory() for name, value in pixels.inputs.items()}
-        return {name: value.to(device, non_blocking=True) for name, value in pinned.items()}
+        if device.type == "cuda":
+            # only from pinned memory does a GPU copy by itself; torch keeps that until the copy is done
+            pinned = {name: value if value.is_cuda else value.pin_memory() for name, value in pixels.inputs.items()}
+            inputs = {name: value.to(device, non_blocking=True) for name, value in pinned.items()}
+        else:
+            inputs = {name: value.to(device) for name, value in pixels.inputs.items()}
+        return inputs | {"pixel_values": normalised(inputs["pixel_values"], self.processor.image_processor)}
 
     def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
         """Positions of a prompt, (1, L) or (3, 1, L), from its ids (1, L); one more than their maximum comes next."""

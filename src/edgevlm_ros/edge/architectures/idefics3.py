@@ -87,15 +87,7 @@ class Idefics3(Architecture):
         return self._prepared(np.zeros((height, width, 3), np.uint8), edge)[1:]
 
     def _prepared(self, image: Image, edge: int) -> tuple[dict[str, Any], int, int]:
-        inputs = dict(
-            self.processor.image_processor(
-                images=[[image]],
-                size={"longest_edge": edge},
-                return_row_col_info=True,
-                input_data_format="channels_last",
-                return_tensors="pt",
-            )
-        )
+        inputs = self.shown([[image]], size={"longest_edge": edge}, return_row_col_info=True)
         rows, cols = inputs.pop("rows")[0][0], inputs.pop("cols")[0][0]
         return inputs, int(rows), int(cols)
 

@@ -42,8 +42,7 @@ class Llava(Architecture):
         return max(1, round(rows / (y1 - y0))), max(1, round(cols / (x1 - x0)))
 
     def pixels(self, image: Image, share: float = 1.0) -> Pixels:
-        images = self.processor.image_processor
-        inputs = dict(images(images=[image], input_data_format="channels_last", return_tensors="pt"))
+        inputs = self.shown([image])
         (rows, cols), (x0, y0, x1, y1) = self._sight(image.shape[1], image.shape[0])
         seen = np.array([x0, y0, x1, y1], np.float32)
         patches = seen[[0, 1, 0, 1]] + cells(rows, cols) * np.array([x1 - x0, y1 - y0] * 2, np.float32)

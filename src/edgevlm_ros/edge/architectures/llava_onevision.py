@@ -67,9 +67,7 @@ class LlavaOnevision(Architecture):
 
     def pixels(self, image: Image, share: float = 1.0) -> Pixels:
         # a second image beside it, and the processor shows both whole
-        shown = self.processor.image_processor(
-            images=[[image, _DOT]], input_data_format="channels_last", return_tensors="pt"
-        )
+        shown = self.shown([[image, _DOT]])
         inputs = {
             "pixel_values": shown["pixel_values"][0],
             "image_sizes": shown["image_sizes"][:1],

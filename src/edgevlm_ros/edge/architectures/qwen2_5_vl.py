@@ -54,7 +54,7 @@ class Qwen25VL(Architecture):
             rows, cols = self.grid(image.shape[1], image.shape[0])
             most = max(1, int(share * rows * cols)) * self._cell**2
             limits = {"size": {"shortest_edge": min(images.size["shortest_edge"], most), "longest_edge": most}}
-        inputs = dict(images(images=[image], input_data_format="channels_last", return_tensors="pt", **limits))
+        inputs = self.shown([image], **limits)
         rows, cols = (int(side) // images.merge_size for side in inputs["image_grid_thw"][0, 1:])
         size = (rows * self._cell, cols * self._cell)
         return Pixels(inputs, self.image_token * (rows * cols), cells(rows, cols), size)
