@@ -173,7 +173,7 @@ REFUSALS = {
     "413 Content Too Large": "lower max_side or jpeg_quality",
     "429 Too Many Requests": "raise keyframe_period",
     "500 Internal Server Error": "the server failed",
-    "503 Service Unavailable": "the server failed",
+    "503 Service Unavailable": "it is full",
     "204 No Content": "HTTP 204",
     "301 Moved Permanently": "set base_url to where it points",
 }

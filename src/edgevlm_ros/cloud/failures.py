@@ -57,6 +57,8 @@ class Rejected(Exception):
             return f"set base_url to where it points: {location}"
         if self.code == 400 and ("temperature" in said or "reasoning" in said):
             return "a model that thinks: set reasoning_effort to what it takes, none if it may"
+        if self.code == 503:
+            return "it is full, or still loads its model: the next keyframe tries again"
         if self.code >= 500:
             return "the server failed: see its log"
         return "check base_url, which usually ends in /v1, and model"
