@@ -37,6 +37,7 @@ def test_a_prompt_of_the_same_content_is_answered_once() -> None:
         Prompt((), (FRAME,), "Who?"),
         Prompt((Exchange("Where?", "left"),), (FRAME,), "Where?"),
         Prompt((), (FRAME,), "Where?", pixel_share=0.5),
+        Prompt((), (FRAME,), "Where?", choices=("left", "right")),
         Prompt((), (FRAME,), "Where?", focus=MAP, beta=1.0),
         Prompt((), (FRAME,), "Where?", focus=MAP, keep=0.5),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.selection import Rule
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.evaluation.robot import Bridge, RobotError, robot
@@ -29,6 +30,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
   edge_node:
     ros__parameters:
       max_new_tokens: 8
+      choices: [left, right]
       focus: {mode: attention, beta: 2.5}
       focus.layers: '1,2'
       replacement.max_turns: 3
@@ -37,6 +39,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
   cloud_bridge_node:
     ros__parameters:
       max_in_flight: 5
+      budget: {calls_per_minute: 12.0}
       keyframes: {mode: adaptive, min_period: 1.5}
 other_node:
   ros__parameters: {max_new_tokens: 99}
@@ -45,7 +48,9 @@ other_node:
     assert (found.engine.model, found.engine.max_new_tokens, found.engine.focus_layers) == ("mine/model", 8, (1, 2))
     assert (found.focus.mode, found.focus.beta, found.focus.carry) == ("attention", 2.5, Focus().carry)
     assert found.replacement == Replacement(max_turns=3)
-    assert found.bridge == Bridge(Rule(period=4.0, mode="adaptive", min_period=1.5), max_in_flight=5)
+    assert found.bridge == Bridge(Rule(period=4.0, mode="adaptive", min_period=1.5), Limits(calls_per_minute=12.0), 5)
+    assert (found.choices, robot().choices) == (("left", "right"), ())
+    assert found.engine.choice_temperature == load_preset("mine/model").choice_temperature
 
 
 def test_boxes_are_read_as_the_large_model_counts_them(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.selection import Heard, Reason, Rule
 from edgevlm_ros.evaluation.latency import Dead, Fixed
 from edgevlm_ros.evaluation.robot import Bridge
@@ -20,7 +22,7 @@ from support.small_scene import constant
 SECOND = 10**9
 
 
-def timeline(path: Path, seconds: float = 8.0, period: float = 2.0, **bridge: float) -> Timeline:
+def timeline(path: Path, seconds: float = 8.0, period: float = 2.0, **bridge: object) -> Timeline:
     settings = Bridge(Rule(period=period), **bridge)  # type: ignore[arg-type]
     return Timeline(open_stream(whole(path, at_5_hz(seconds))), settings, constant())
 
@@ -73,6 +75,23 @@ def test_a_new_question_is_asked_at_once(tmp_path: Path) -> None:
     calls = line.keyframes(Fixed(0.5))
     assert times(calls) == [0, 2, 3, 5]
     assert [call.question for call in calls[1:3]] == [Question("What at 0.0?"), Question("What at 3.0?")]
+
+
+def test_the_bridge_s_limits_make_keyframes_rarer_and_spare_a_tenth_for_questions(tmp_path: Path) -> None:
+    calls = timeline(tmp_path / "calls", 40.0, period=1.0, limits=Limits(calls_per_minute=12.0)).keyframes(Fixed(0.5))
+    assert times(calls) == [0, 5.6, 11.2, 16.8, 22.4, 28.0, 33.6, 39.2]
+    free = timeline(tmp_path / "free", 40.0, period=1.0)
+    half = Limits(bytes_per_minute=30.0 * free.keyframe_bytes)
+    calls = timeline(tmp_path / "bytes", 40.0, period=1.0, limits=half).keyframes(Fixed(0.5))
+    assert 17 <= len(calls) <= 20 < len(free.keyframes(Fixed(0.5)))
+
+
+def test_policies_with_a_budget_of_their_own_have_what_the_limits_leave(tmp_path: Path) -> None:
+    free = timeline(tmp_path / "free", period=1.0)
+    by_calls = timeline(tmp_path / "calls", period=1.0, limits=Limits(calls_per_minute=15.0))
+    by_bytes = timeline(tmp_path / "bytes", period=1.0, limits=Limits(15.0, 60.0 * 7.0))
+    assert by_calls.byte_rate == pytest.approx(free.byte_rate / 4)
+    assert by_bytes.byte_rate == 7.0
 
 
 def test_what_is_lost_or_later_than_the_time_out_never_arrives_and_holds_its_place_until_then(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class SmallModel:
     """Sees the side, and repeats the load that it was told."""
 
     name = "small"
-    capabilities = Capabilities(frozenset(FOCUS_MODES))
+    capabilities = Capabilities(frozenset(FOCUS_MODES), choices=True)
 
     def __init__(self, confidence: float = 0.5) -> None:
         self.confidence = confidence

@@ -107,7 +107,7 @@ class RememberingEngine:
         focus = prompt.focus.tobytes() if prompt.focus is not None and steered else b""
         strength = (prompt.beta, prompt.keep) if steered else (0.0, 1.0)
         views = tuple(map(self._digests.of, prompt.images))
-        return prompt.history, views, prompt.question, prompt.pixel_share, focus, strength
+        return prompt.history, views, prompt.question, prompt.choices, prompt.pixel_share, focus, strength
 
 
 class PureEngine(TransformersEngine):
@@ -125,6 +125,7 @@ class PureEngine(TransformersEngine):
             settings.max_new_tokens,
             settings.focus_layers,
             reuse=False,
+            choice_temperature=settings.choice_temperature,
         )
 
     def complete(

@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 
 from edgevlm_ros.assets import share_dir
+from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.grounding import BOX_FORMATS, BoxFormat, resolved
 from edgevlm_ros.cloud.selection import Rule
+from edgevlm_ros.edge.choices import checked_choices
 from edgevlm_ros.edge.loading import EngineSettings
 from edgevlm_ros.edge.preset import load_preset
 from edgevlm_ros.transfer.focus import Focus
@@ -32,9 +34,13 @@ class RobotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """How keyframes go to the cloud; see the parameters of cloud_bridge_node. Times are seconds."""
+    """How keyframes go to the cloud; see the parameters of cloud_bridge_node. Times are seconds.
+
+    limits: of calls and bytes; nobody counts a reply's tokens here, so money is no limit.
+    """
 
     keyframes: Rule = field(default_factory=Rule)
+    limits: Limits = field(default_factory=Limits)
     max_in_flight: int = 2
     timeout: float = 10.0
     max_side: int = 640
@@ -46,13 +52,17 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Robot:
-    """engine: of the small model, with its name as people give it. cloud_model: the large one, likewise."""
+    """engine: of the small model, with its name as people give it. cloud_model: the large one, likewise.
+
+    choices: the answers that the small model is allowed, to every question; empty for any.
+    """
 
     engine: EngineSettings
     replacement: Replacement
     focus: Focus
     bridge: Bridge
     cloud_model: str
+    choices: tuple[str, ...] = ()
 
 
 def defaults_file() -> Path:
@@ -77,8 +87,9 @@ def robot(file: Path | None = None, edge_model: str = "", cloud_model: str = "mi
     try:
         focus = {name.removeprefix("focus."): value for name, value in edge.items() if name.startswith("focus.")}
         layers = str(focus.pop("layers"))
+        preset = load_preset(model)
         if focus["beta"] < 0:
-            focus["beta"] = load_preset(model).beta
+            focus["beta"] = preset.beta
         return Robot(
             engine=EngineSettings(
                 model=model,
@@ -90,6 +101,8 @@ def robot(file: Path | None = None, edge_model: str = "", cloud_model: str = "mi
                 focus_layers=() if layers.strip() == "all" else tuple(int(part) for part in layers.split(",")),
                 reuse=edge["prompt_reuse"],
                 image_splitting=edge["image_splitting"],
+                revision=edge["revision"],
+                choice_temperature=preset.choice_temperature,
             ),
             replacement=Replacement(
                 **{name.removeprefix("replacement."): v for name, v in edge.items() if name.startswith("replacement.")}
@@ -97,6 +110,7 @@ def robot(file: Path | None = None, edge_model: str = "", cloud_model: str = "mi
             focus=Focus(**focus),
             bridge=_bridge(bridge, cloud_model),
             cloud_model=cloud_model,
+            choices=checked_choices(edge["choices"]),
         )
     except (TypeError, ValueError) as error:
         raise RobotError(f"{file or defaults_file()}: {error}") from error
@@ -110,6 +124,7 @@ def _bridge(values: Mapping[str, Any], cloud_model: str) -> Bridge:
             period=values["keyframe_period"],
             **{name.removeprefix(_RULE): value for name, value in values.items() if name.startswith(_RULE)},
         ),
+        limits=Limits(values["budget.calls_per_minute"], values["budget.bytes_per_minute"]),
         max_in_flight=values["max_in_flight"],
         timeout=values["timeout"],
         max_side=values["max_side"],

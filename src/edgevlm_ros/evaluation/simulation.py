@@ -69,7 +69,7 @@ class Scene(Timeline):
 
     def plain(self, stamp: int, question: Question) -> Completion:
         """What the small model says about a frame when it is told nothing."""
-        return self.small.complete(Prompt((), (self.frame(stamp).image,), question.text))
+        return self.small.complete(Prompt((), (self.frame(stamp).image,), question.text, choices=self.robot.choices))
 
     def spoken(self, stamp: int, question: Question) -> Spoken:
         """What the large model says about a frame, word for word."""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
+from edgevlm_ros.cloud import budget as cloud
+from edgevlm_ros.cloud.client import CloudResult
 from edgevlm_ros.cloud.selection import Heard, Reason, Rule, Selection, Sent
 from edgevlm_ros.evaluation import timings
 from edgevlm_ros.evaluation.latency import Latency
@@ -22,7 +24,7 @@ from edgevlm_ros.evaluation.robot import Bridge
 from edgevlm_ros.evaluation.streams import Stream
 from edgevlm_ros.evaluation.timings import Timings
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
-from edgevlm_ros.transfer.types import Question
+from edgevlm_ros.transfer.types import Question, Status
 
 _GLIMPSES = 512  # that are held, of 60 kB each
 REPLY_BYTES = 300  # of a reply on its way down: an answer, a box or two, and JSON around them
@@ -95,8 +97,14 @@ class Timeline:
 
     @property
     def byte_rate(self) -> float:
-        """Bytes a second that a policy may send: one keyframe each period."""
-        return self.keyframe_bytes / self.bridge.keyframes.period
+        """Bytes a second that a policy may send: a keyframe each period, or what the limits leave of it."""
+        bridge, size = self.bridge, self.keyframe_bytes
+        rates = [size / bridge.keyframes.period]
+        if bridge.limits.calls_per_minute:
+            rates.append(size * bridge.limits.calls_per_minute / 60.0)
+        if bridge.limits.bytes_per_minute:
+            rates.append(bridge.limits.bytes_per_minute / 60.0)
+        return min(rates)
 
     def budget(self) -> Budget:
         return Budget(self.byte_rate, self.keyframe_bytes)
@@ -145,6 +153,7 @@ class Sending:
         self.reasons: Counter[Reason] = Counter()
         self._line, self._make, self._budget, self._read = line, make, budget, read
         self._selection = Selection(rule, line.bridge.max_in_flight)
+        self._limits = cloud.Budget(line.bridge.limits)
         self._stamps = list(reversed(line.stream.stamps))
         self._heard: deque[tuple[int, Heard]] = deque()
         self._under_way: list[tuple[Call, Sent]] = []
@@ -165,7 +174,7 @@ class Sending:
         self._listen(stamp)
         question, now = line.question(stamp), (stamp - line.begin) / 1e9
         in_flight = sum(call.over > stamp for call in self.calls)
-        if question is None:
+        if question is None or self._limits.refuses(now, urgent=selection.is_new(question.id)):
             return
         look = partial(line.glimpse, stamp)
         reason = selection.reason(now, question.id, in_flight, look)
@@ -176,6 +185,7 @@ class Sending:
         call = self._make(len(self.calls) + 1, stamp, question)
         if self._budget is not None:
             self._budget.spend(call.sent, call.bytes_up)
+        self._limits.ended(self._limits.sent(now), CloudResult(Status.OK, bytes_up=call.bytes_up))
         self.calls.append(call)
         self._under_way.append((call, sent))
 

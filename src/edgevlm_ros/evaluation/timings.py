@@ -96,6 +96,8 @@ def measure(
         FOCUSED: (told, replace(robot.focus, min_confidence=0.0)),
     }
     pipelines = {kind: Pipeline(small, Question(""), *rule) for kind, rule in rules.items()}
+    for pipeline in pipelines.values():
+        pipeline.choices = robot.choices
     contexts: list[CloudContext] = []
     late = min(_LATE_FRAMES, len(stamps) // 3)
     for place, stamp in enumerate(stamps):

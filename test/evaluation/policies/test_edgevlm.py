@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,15 @@ def test_random_regions_are_elsewhere_and_as_large(tmp_path: Path) -> None:
     assert {p.history for p in usual} == {p.history for p in moved}
     assert [prompt.images[1].shape for prompt in usual] == [prompt.images[1].shape for prompt in moved]
     assert not all(np.array_equal(p.focus, q.focus) for p, q in zip(usual, moved, strict=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("policy", ["edge_only", "edgevlm"])
+def test_the_small_model_is_kept_to_the_robot_s_choices(tmp_path: Path, policy: str) -> None:
+    small = SmallModel()
+    scene = small_scene(tmp_path / policy, small)
+    scene.robot = replace(scene.robot, choices=("gas, left", "gas, right"))
+    played(scene, policy, "0.5")
+    assert {prompt.choices for prompt in small.prompts} == {("gas, left", "gas, right")}
 
 
 def test_knobs_change_the_robot_s_own_settings(tmp_path: Path) -> None:

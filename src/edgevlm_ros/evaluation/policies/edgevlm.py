@@ -64,6 +64,7 @@ def transferred(scene: Scene, link: Latency, knobs: Knobs, told: Told | None = N
         replace(robot.focus, **knobs.get("focus", {})),
         clock=lambda: 0.0,
     )
+    pipeline.choices = robot.choices
     camera, free = Camera(scene.stream.stamps), scene.begin
     outcomes: Counter[str] = Counter()
     said: list[Said] = []
