@@ -65,7 +65,7 @@ def one_by_one(tested: TransformersEngine, prompt: Prompt) -> torch.Tensor:
     layout, _ = tested.layout(prompt)
     scores = []
     for ids in tested.prompt_text.answers(len(prompt.images), prompt.question, prompt.choices):
-        with tested._steering(tested._focus(prompt, layout)):
+        with tested._steering(layout.bias(prompt)):
             logits = tested._prefill(layout, ids)[0]
         chances = torch.log_softmax(logits.float(), -1)
         ends = torch.logsumexp(chances[-1, sorted(tested._ends)], -1)

@@ -392,7 +392,7 @@ def test_attention_focus_moves_attention_to_the_region() -> None:
             prompt = Prompt((), (picture(),), QUESTION, focus=focus(TINY[0]), beta=beta)
             with torch.inference_mode():
                 layout, _ = tested.layout(prompt)
-            visual = torch.nonzero(layout.ids[0] == tested.architecture.image_token_id).flatten()
+            visual = torch.nonzero(layout.visual).flatten()
             chosen = visual[torch.from_numpy(focus(TINY[0])).flatten() > 0] + len(layout.beginning)
             weights.clear()
             tested.logits(prompt)

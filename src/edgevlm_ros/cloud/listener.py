@@ -7,6 +7,7 @@ decoder; those that did keep the positions that they have in the whole view, so 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,8 @@ from edgevlm_ros.cloud.features import Features, FeaturesError
 from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
 from edgevlm_ros.edge.architectures.wrapped import Wrapped
 from edgevlm_ros.edge.engine import Completion, Prompt
-from edgevlm_ros.edge.transformers_engine import Layout, TransformersEngine
+from edgevlm_ros.edge.layout import Layout
+from edgevlm_ros.edge.transformers_engine import TransformersEngine
 from edgevlm_ros.transfer.types import Image, Timings
 
 _REMEMBERED = 8
@@ -108,10 +110,7 @@ class _Listening(TransformersEngine):
         layout, seeing = super().layout(prompt)
         features = self.architecture.features
         assert features is not None
-        visual = torch.nonzero(layout.ids[0] == self.architecture.image_token_id).flatten()
-        stay = torch.ones(layout.ids.shape[1], dtype=torch.bool, device=layout.ids.device)
-        stay[visual] = False
+        stay = ~layout.visual
+        visual = torch.nonzero(layout.visual).flatten()
         stay[visual[torch.from_numpy(features.kept.astype(np.int64)).to(visual.device)]] = True
-        return Layout(layout.beginning, layout.ids, layout.positions, torch.nonzero(stay).flatten(), layout.sights), (
-            seeing
-        )
+        return replace(layout, kept=torch.nonzero(stay).flatten()), seeing

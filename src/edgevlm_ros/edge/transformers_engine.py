@@ -9,10 +9,9 @@ where it is right again nothing is left to decode. Decoding is greedy; the token
 import gc
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgevlm_ros.edge.architectures.architecture import Architecture, Pixels, Sight
+from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.choices import TokenTree, token_tree
 from edgevlm_ros.edge.drafts import Drafts, agreed
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
 from edgevlm_ros.edge.greedy import GrowingSteps, NoNumbers, Steps, answered
 from edgevlm_ros.edge.grouped_attention import grouped_heads
 from edgevlm_ros.edge.kv_cache import Prefixes, can_share, new_cache
+from edgevlm_ros.edge.layout import Layout, laid_out
 from edgevlm_ros.edge.prompt_text import PromptText
+from edgevlm_ros.edge.seen_views import SeenViews
 from edgevlm_ros.edge.static_decoding import COMPILERS, StaticDecoder, StaticError
 from edgevlm_ros.edge.steering import attention_bias
 from edgevlm_ros.edge.turns import Turns
 from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import FOCUS_MODES
-from edgevlm_ros.transfer.pruning import kept, sampled
 from edgevlm_ros.transfer.types import Image, Timings
 
 # A slice of background prefill may take this share of a frame's time, and a frame waits for one slice at most. Below
@@ -42,38 +42,10 @@ _SLICE_SHARE = 0.1
 _SLICE_TOKENS = (32, 1024)
 # Tokens of a prompt that static decoding has room for; an answer to a longer one is decoded on its growing cache.
 _STATIC_ROOM = 2048
-_REMEMBERED_VIEWS = 4
 
 DECODINGS = ("growing", *COMPILERS)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Seen:
-    """A view that has been seen, and the time that it took, until it has been told in a completion's timings."""
-
-    image: Image
-    share: float
-    sight: Sight
-    prepare: float
-    vision: float
-    told: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """A prompt as the decoder takes it: a beginning of text, then the views and what follows them.
-
-    beginning: token ids before the first view. ids: (1, L) of the rest, every visual token in it. positions: (1, L) or
-    (3, 1, L). kept: (K,) ascending indices into the rest of the tokens that the decoder sees.
-    """
-
-    beginning: tuple[int, ...]
-    ids: Tensor
-    positions: Tensor
-    kept: Tensor
-    sights: tuple[Sight, ...]
 
 
 class TransformersEngine:
@@ -124,7 +96,7 @@ class TransformersEngine:
         self._prefixes = Prefixes()
         self._drafts = Drafts()
         self._drafting = draft and can_share(self._decoder)
-        self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED_VIEWS)
+        self._seen = SeenViews(architecture)
         self._slice = 64  # tokens; adapts to the frames' time
         self._frame_time = 0.0
 
@@ -146,12 +118,8 @@ class TransformersEngine:
     @torch.inference_mode()
     def see(self, image: Image) -> NDArray[np.float32] | None:
         with self._turns.frame(ends=False):
-            sight = self._see(image, 1.0).sight
-        rows, cols = self.grid(image.shape[1], image.shape[0])
-        tokens = _finest(sight.pixels, rows, cols)
-        features: NDArray[np.float32] = sight.features.float().cpu().numpy()[tokens]
-        features[tokens < 0] = 0.0
-        return features.reshape(rows, cols, -1)
+            view = self._seen.see(image, 1.0)
+        return view.on_grid(*self.grid(image.shape[1], image.shape[0]))
 
     def give_back(self) -> None:
         """See edge.memory_budget.Caching."""
@@ -180,7 +148,7 @@ class TransformersEngine:
                 start = time.monotonic()
                 end = min(len(ids), done + self._slice)
                 self._forward(self._embed(tensor[:, done:end]), positions[..., done:end], cache)
-                self._synchronise()
+                self.architecture.wait()
                 self._adapt_slice(time.monotonic() - start)
             done = end
         with self._turns.slice():
@@ -219,10 +187,10 @@ class TransformersEngine:
             layout, seeing = self.layout(prompt)
             guessed = self._guessed(prompt, draft)
             prepared = time.monotonic()
-            focus = self._focus(prompt, layout)
+            focus = layout.bias(prompt)
             with self._steering(focus):
                 logits, cache, reused = self._prefill(layout, guessed)
-                self._synchronise()
+                self.architecture.wait()
             first = time.monotonic()
             tokens, confidence = self._decode(logits, guessed, layout, cache, focus, on_token, stop)
             end = time.monotonic()
@@ -235,8 +203,8 @@ class TransformersEngine:
             first_token_time=first - start,
             timings=timings,
             tokens=tuple(tokens),
-            prompt_tokens=len(layout.beginning) + len(layout.kept),
-            visual_tokens=int((layout.ids[0, layout.kept] == self.architecture.image_token_id).sum()),
+            prompt_tokens=layout.length,
+            visual_tokens=layout.visual_tokens,
             reused_tokens=reused,
             drafted_tokens=len(guessed),
             accepted_tokens=agreed(guessed, tokens),
@@ -252,7 +220,7 @@ class TransformersEngine:
             answers = self.prompt_text.answers(len(prompt.images), prompt.question, prompt.choices)
             tree = token_tree(answers)
             prepared = time.monotonic()
-            with self._steering(self._focus(prompt, layout)):
+            with self._steering(layout.bias(prompt)):
                 logits, _, reused = self._prefill(layout, tree.tokens, tree)
             scores = tree.scores(logits, sorted(self._ends))
             end = time.monotonic()
@@ -271,8 +239,8 @@ class TransformersEngine:
             first_token_time=end - start,
             timings=timings,
             tokens=answers[best],
-            prompt_tokens=len(layout.beginning) + len(layout.kept),
-            visual_tokens=int((layout.ids[0, layout.kept] == self.architecture.image_token_id).sum()),
+            prompt_tokens=layout.length,
+            visual_tokens=layout.visual_tokens,
             reused_tokens=reused,
             probabilities=tuple(probabilities.tolist()),
         )
@@ -285,7 +253,7 @@ class TransformersEngine:
 
     def layout(self, prompt: Prompt) -> tuple[Layout, Timings]:
         """Sees what has not been seen, and lays the prompt out; what was seen ahead of it is in its timings too."""
-        seen = [self._see(image, prompt.pixel_share) for image in prompt.images]
+        seen = [self._seen.see(image, prompt.pixel_share) for image in prompt.images]
         start = time.monotonic()
         preparing = sum(view.prepare for view in seen if not view.told)
         seeing = sum(view.vision for view in seen if not view.told)
@@ -294,40 +262,16 @@ class TransformersEngine:
         sights = tuple(view.sight for view in seen)
         views = [sight.pixels.placeholder for sight in sights]
         ids = torch.tensor([self.prompt_text.rest(views, prompt.question)], device=self._device)
-        visual = torch.nonzero(ids[0] == self.architecture.image_token_id).flatten()
-        if len(visual) != sum(len(sight.features) for sight in sights):
-            raise EngineError(f"{self._name}: the prompt has {len(visual)} visual tokens, its views have others")
         beginning = self.prompt_text.beginning(prompt.history)
-        stay = torch.ones(ids.shape[1], dtype=torch.bool, device=self._device)
-        if prompt.focus is not None and prompt.keep < 1.0:
-            boxes = sights[0].pixels.boxes
-            chosen = kept(sampled(prompt.focus, boxes), prompt.keep)
-            frame = visual[: len(boxes)]
-            stay[frame] = False
-            stay[frame[torch.from_numpy(chosen).to(self._device)]] = True
-        positions = self.architecture.positions(ids, sights) + len(beginning)
-        layout = Layout(beginning, ids, positions, torch.nonzero(stay).flatten(), sights)
+        layout = laid_out(self.architecture, beginning, ids, sights, prompt)
         return layout, Timings(preparing + time.monotonic() - start, seeing)
 
     def logits(self, prompt: Prompt) -> Tensor:
         """The logits of the first token, (vocabulary,), exactly as `complete` computes them."""
         with torch.inference_mode(), self._turns.frame():
             layout, _ = self.layout(prompt)
-            with self._steering(self._focus(prompt, layout)):
+            with self._steering(layout.bias(prompt)):
                 return self._prefill(layout)[0][0]
-
-    def _see(self, image: Image, share: float) -> _Seen:
-        for view in self._seen:
-            if view.image is image and view.share == share:
-                return view
-        start = time.monotonic()
-        pixels = self.architecture.pixels(image, share)
-        prepared = time.monotonic()
-        sight = self.architecture.see(pixels)
-        self._synchronise()
-        view = _Seen(image, share, sight, prepared - start, time.monotonic() - prepared)
-        self._seen.append(view)
-        return view
 
     def _embed(self, ids: Tensor) -> Tensor:
         return torch.as_tensor(self._decoder.get_input_embeddings()(ids))
@@ -351,14 +295,14 @@ class TransformersEngine:
         reused = 0 if cache is None else len(beginning)
         tokens = layout.ids[:, layout.kept]
         positions = layout.positions[..., layout.kept]
-        visual = tokens == self.architecture.image_token_id
-        embedded, deep = self._shown(self._embed(tokens), visual, layout)
+        visual = layout.visual[layout.kept][None]
+        embedded, deep = layout.shown(self._embed(tokens))
         if cache is None:
             cache = new_cache(self._decoder)
         if draft:
             behind = torch.tensor([draft], device=self._device)
             embedded = torch.cat([embedded, self._embed(behind)], dim=1)
-            following = _following(layout, 0, len(draft))
+            following = layout.following(0, len(draft))
             if tree is not None:
                 following = following[..., list(tree.depths)]
             positions = torch.cat([positions, following], dim=-1)
@@ -376,28 +320,6 @@ class TransformersEngine:
         if share and not reused:
             self._prefixes.put(beginning, cache)
         return self._model.lm_head(hidden[0, -1 - len(draft) :]), cache, reused
-
-    def _shown(self, embedded: Tensor, visual: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The embeddings with the views' features in place, and the deep features of the same tokens."""
-        is_visual = layout.ids[0] == self.architecture.image_token_id
-        # the number of each token among the visual ones
-        number = (torch.cumsum(is_visual, 0) - 1)[layout.kept]
-        rows = number[is_visual[layout.kept]]
-        features = torch.cat([sight.features for sight in layout.sights])[rows]
-        deep = tuple(torch.cat(parts)[rows] for parts in zip(*(sight.deep for sight in layout.sights), strict=True))
-        return embedded.masked_scatter(visual[..., None], features.to(embedded.dtype)), deep
-
-    def _focus(self, prompt: Prompt, layout: Layout) -> tuple[Tensor, int] | None:
-        """The attention bias (prompt,) that is asked for, and from which query on; None if it changes nothing."""
-        if prompt.focus is None or prompt.beta == 0.0 or not prompt.focus.any():
-            return None
-        visual = torch.nonzero(layout.ids[0] == self.architecture.image_token_id).flatten()
-        before = len(layout.beginning)
-        weights = torch.from_numpy(sampled(prompt.focus, layout.sights[0].pixels.boxes)).to(self._device)
-        bias = torch.zeros(layout.ids.shape[1], device=self._device)
-        bias[visual[: len(weights)]] = prompt.beta * weights
-        bias = torch.cat([bias.new_zeros(before), bias[layout.kept]])
-        return bias, before + int((layout.kept <= visual[-1]).sum())
 
     def _steering(self, focus: tuple[Tensor, int] | None) -> AbstractContextManager[None]:
         return nullcontext() if focus is None else attention_bias(self._attentions, *focus)
@@ -417,10 +339,10 @@ class TransformersEngine:
         def forward(token: int, before: int) -> Tensor:
             step = torch.tensor([[token]], device=self._device)
             with self._steering(focus):
-                hidden = self._forward(self._embed(step), _following(layout, before, 1), cache)
+                hidden = self._forward(self._embed(step), layout.following(before, 1), cache)
             return torch.as_tensor(self._model.lm_head(hidden[0, -1]))
 
-        length = len(layout.beginning) + len(layout.kept)
+        length = layout.length
         steps: Steps = GrowingSteps(forward, cache, length)
         if self._static is not None:
             bias = None if focus is None else focus[0]
@@ -450,28 +372,6 @@ class TransformersEngine:
             "bfloat16 and float32 do not; set quantization to none; if it stays, the weights are damaged: fetch the "
             "model's folder again"
         )
-
-    def _synchronise(self) -> None:
-        """Waits for the GPU, so that times are those of the work."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-
-def _following(layout: Layout, before: int, count: int) -> Tensor:
-    """Positions of so many of the answer's tokens, from that with so many before it; shaped as the layout's."""
-    first = layout.positions.amax() + 1 + before
-    return (first + torch.arange(count, device=first.device)).expand(*layout.positions.shape[:-1], count)
-
-
-def _finest(pixels: Pixels, rows: int, cols: int) -> NDArray[np.intp]:
-    """For each cell of a grid over the view the visual token that sees its centre most closely; -1 if none does."""
-    if len(pixels.boxes) == rows * cols:
-        return np.arange(rows * cols)
-    x = ((np.arange(cols) + 0.5) / cols)[None, :, None]
-    y = ((np.arange(rows) + 0.5) / rows)[:, None, None]
-    x0, y0, x1, y1 = pixels.boxes.T
-    outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)
-    return np.where(outside.all(-1), -1, np.argmin((x1 - x0) * (y1 - y0) + 10.0 * outside, axis=-1)).ravel()
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

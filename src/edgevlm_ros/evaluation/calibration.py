@@ -148,7 +148,7 @@ def _measured(
     prompt = replace(case.prompt, beta=beta)
     with torch.inference_mode():
         layout, _ = engine.layout(prompt)
-    visual = torch.nonzero(layout.ids[0] == engine.architecture.image_token_id).flatten() + len(layout.beginning)
+    visual = torch.nonzero(layout.visual).flatten() + len(layout.beginning)
     weights = sampled(prompt.focus, layout.sights[0].pixels.boxes) if prompt.focus is not None else np.zeros(0)
     inside = visual[: len(weights)][torch.from_numpy(weights > 0)]
     with _attention_of_the_last(engine, layers) as attention:

@@ -111,6 +111,11 @@ class Architecture:
             inputs = {name: value.to(device) for name, value in pixels.inputs.items()}
         return inputs | {"pixel_values": normalised(inputs["pixel_values"], self.processor.image_processor)}
 
+    def wait(self) -> None:
+        """Until a GPU has done its work, so that times are those of the work."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+
     def positions(self, ids: Tensor, sights: tuple[Sight, ...]) -> Tensor:
         """Positions of a prompt, (1, L) or (3, 1, L), from its ids (1, L); one more than their maximum comes next."""
         return torch.arange(ids.shape[1], device=ids.device)[None]
