@@ -15,6 +15,8 @@ import torch
 from edgevlm_ros.edge import static_decoding
 from edgevlm_ros.edge.architectures.registry import architecture_of
 from edgevlm_ros.edge.engine import EngineError, Prompt
+from edgevlm_ros.edge.memory_need import memory_need
+from edgevlm_ros.edge.model_shape import shape_of
 from edgevlm_ros.edge.random_models import build
 from edgevlm_ros.edge.static_decoding import StaticDecoder, StaticError
 from edgevlm_ros.edge.transformers_engine import TransformersEngine
@@ -71,6 +73,17 @@ def test_focus_changes_what_static_steps_compute() -> None:
     plain, steered, *_ = prompts(TINY[0])
     static = engine(TINY[0], "graph")
     assert static.complete(plain, draft=()).tokens != static.complete(steered, draft=()).tokens
+
+
+@pytest.mark.parametrize("size", TINY)
+def test_the_memory_that_is_foretold_has_its_buffers(size: str) -> None:
+    static = engine(size, "graph")
+    shape = shape_of(static.architecture.model.config)
+    decoder = static._static
+    assert decoder is not None
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in decoder._cache.layers)
+    with_them, without = (memory_need(shape, "none", "cpu", static=tokens).cache for tokens in (decoder.room, 0))
+    assert with_them - without == held
 
 
 def test_a_compiler_may_trace_the_pass() -> None:

@@ -25,7 +25,8 @@ from edgevlm_ros.edge.model_folder import check_folder
 from edgevlm_ros.edge.model_shape import shape_of
 from edgevlm_ros.edge.quantization import saved_quantization, settled
 from edgevlm_ros.edge.room import check_room, chosen_quantization, room_of
-from edgevlm_ros.edge.transformers_engine import TransformersEngine
+from edgevlm_ros.edge.static_decoding import COMPILERS, room_for
+from edgevlm_ros.edge.transformers_engine import STATIC_ROOM, TransformersEngine
 from edgevlm_ros.edge.weights import load_weights
 from edgevlm_ros.words import in_one_line
 
@@ -136,10 +137,11 @@ def _fitting(settings: EngineSettings, config: Any, device: torch.device) -> str
         names = ", ".join(QUANTIZATION_CHOICES)
         raise EngineError(f"unknown quantization {settings.quantization!r}: take one of {names}")
     saved, shape, room = saved_quantization(config), shape_of(config), room_of(device)
+    static = 0 if settings.decoding not in COMPILERS else room_for(STATIC_ROOM + settings.max_new_tokens)
     if settings.quantization != "auto":
         quantization = settled(settings.quantization, saved)
     else:
-        quantization = saved if saved != "none" else chosen_quantization(settings.model, shape, room)
-    if warning := check_room(settings.model, shape, quantization, room):
+        quantization = saved if saved != "none" else chosen_quantization(settings.model, shape, room, static)
+    if warning := check_room(settings.model, shape, quantization, room, static):
         _log.warning("%s", warning)
     return quantization

@@ -92,15 +92,16 @@ def memory_need(
     quantization: str,
     place: Place,
     history: int = 1024,
-    frame: tuple[int, int] = _FRAME,
     views: int = _VIEWS,
+    static: int = 0,
 ) -> Need:
-    """What the engine needs. history: tokens, replacement.max_history_tokens. frame: (width, height) in pixels."""
+    """What the engine needs. history: tokens, replacement.max_history_tokens. static: tokens that static decoding has
+    room for, beside the caches that grow; see edge.static_decoding."""
     each = _BYTES[place]
-    patches = shape.patches(*frame)
+    patches = shape.patches(*_FRAME)
     prompt = views * patches // shape.merged**2 + _QUESTION
     # each remembered history has its own cache, and a frame's tokens stand behind one of them
-    tokens = _PREFIXES * (history + _ROOM if history else 0) + prompt + _ANSWER + _ROOM
+    tokens = _PREFIXES * (history + _ROOM if history else 0) + prompt + _ANSWER + _ROOM + static
     # a step of a layer holds its input, its queries, keys and values, and the inner state of its MLP: gate, up, product
     eyes = patches * (5 * shape.eyes_width + 3 * shape.eyes_inner)
     decoder = (prompt + history) * (5 * shape.width + 3 * shape.inner) + 2 * shape.vocabulary
@@ -113,11 +114,11 @@ def memory_need(
     )
 
 
-def best_quantization(shape: Shape, place: Place, room: int) -> str | None:
+def best_quantization(shape: Shape, place: Place, room: int, static: int = 0) -> str | None:
     """The first that fits into so many bytes: none, then nf4; None if neither does.
 
     int8 is left to those who ask for it: it needs more than nf4, and below 7 billion parameters bitsandbytes' int8
     is slower than 16 bits (Dettmers et al., LLM.int8(), 2022, appendix D).
     """
     tried = ("none", "nf4")
-    return next((name for name in tried if memory_need(shape, name, place).total <= room), None)
+    return next((name for name in tried if memory_need(shape, name, place, static=static).total <= room), None)

@@ -54,9 +54,12 @@ def room_of(device: torch.device) -> Room:
     return Room("gpu", total, free, name)
 
 
-def check_room(model: str, shape: Shape, quantization: str, room: Room) -> str:
-    """What to warn of, "" for nothing. Raises EngineError, before anything is loaded, if it can never fit."""
-    need = memory_need(shape, quantization, room.place).total
+def check_room(model: str, shape: Shape, quantization: str, room: Room, static: int = 0) -> str:
+    """What to warn of, "" for nothing. static: see memory_need.
+
+    Raises EngineError, before anything is loaded, if it can never fit.
+    """
+    need = memory_need(shape, quantization, room.place, static=static).total
     words = f"{model} needs about {need / GIB:.1f} GiB"
     if quantization != "none":
         words += f" as {quantization}"
@@ -69,13 +72,13 @@ def check_room(model: str, shape: Shape, quantization: str, room: Room) -> str:
     return ""
 
 
-def chosen_quantization(model: str, shape: Shape, room: Room) -> str:
+def chosen_quantization(model: str, shape: Shape, room: Room, static: int = 0) -> str:
     """What quantization:=auto means on this machine. Raises EngineError if nothing fits."""
-    best = best_quantization(shape, room.place, room.usable)
-    if best is None and memory_need(shape, "nf4", room.place).total <= room.total:
+    best = best_quantization(shape, room.place, room.usable, static)
+    if best is None and memory_need(shape, "nf4", room.place, static=static).total <= room.total:
         best = "nf4"  # nothing is left for anything else, which check_room tells
     if best is None:
-        check_room(model, shape, "nf4", room)
+        check_room(model, shape, "nf4", room, static)
         raise AssertionError
     return best
 

@@ -37,6 +37,11 @@ class StaticError(Exception):
     """Why a model cannot be decoded so, here."""
 
 
+def room_for(tokens: int) -> int:
+    """Tokens that the buffers hold, for a prompt and its answer of so many."""
+    return -(-tokens // _ALIGNED) * _ALIGNED
+
+
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of a fixed room, written where `slot` says."""
 
@@ -91,7 +96,7 @@ class StaticDecoder:
         self._decoder = decoder
         self._head = head
         self._steered = steered
-        self.room = -(-room // _ALIGNED) * _ALIGNED
+        self.room = room_for(room)
         weights = decoder.get_input_embeddings().weight
         device = weights.device
         self._token = torch.zeros((1, 1), dtype=torch.long, device=device)

@@ -41,7 +41,7 @@ from edgevlm_ros.transfer.types import Image, Timings
 _SLICE_SHARE = 0.1
 _SLICE_TOKENS = (32, 1024)
 # Tokens of a prompt that static decoding has room for; an answer to a longer one is decoded on its growing cache.
-_STATIC_ROOM = 2048
+STATIC_ROOM = 2048
 
 DECODINGS = ("growing", *COMPILERS)
 
@@ -358,7 +358,7 @@ class TransformersEngine:
 
     def _static_decoder(self, compiler: str, steered: frozenset[int]) -> StaticDecoder | None:
         shape = tuple(self.architecture.positions(torch.zeros((1, 1), dtype=torch.long, device=self._device), ()).shape)
-        room = _STATIC_ROOM + self._max_new_tokens
+        room = STATIC_ROOM + self._max_new_tokens
         try:
             return StaticDecoder(self._decoder, self._model.lm_head, shape[:-1], steered, room, compiler)
         except StaticError as error:
