@@ -44,6 +44,9 @@ class SeenViews:
         self._architecture = architecture
         self._views: deque[SeenView] = deque(maxlen=_REMEMBERED)
 
+    def __len__(self) -> int:
+        return len(self._views)
+
     def see(self, image: Image, share: float) -> SeenView:
         """share: see Architecture.pixels."""
         for view in self._views:
