@@ -187,6 +187,15 @@ def test_another_http_status_than_200_is_rejected_with_what_to_do(status: str, w
     assert words in result.error
 
 
+@pytest.mark.parametrize("location", ["https:else/v1", "http://[", "https://else:99999/v1", "http://\x7f"])
+def test_a_redirect_to_what_is_no_address_is_a_result_too(location: str) -> None:
+    with RawCloud(says(http(b"", "307 Temporary Redirect", f"Location: {location}"))) as cloud:
+        result = ask(cloud.base_url)
+    assert result.status in (Status.UNREACHABLE, Status.REJECTED)
+    assert result.ill
+    assert result.error
+
+
 DATES = {"Wed, 21 Oct 2026 07:28:00 GMT": 0.0, "Fri, 31 Dec 9999 23:59:59 GMT": 1e9}
 
 

@@ -65,7 +65,10 @@ class ChatApi:
 
     async def _send(self, request: httpx.Request) -> dict[str, Any]:
         """The JSON object that the server returns; raises Rejected, Unparsable or httpx.HTTPError."""
-        response = await self._http.send(request, stream=True)
+        try:
+            response = await self._http.send(request, stream=True)
+        except httpx.InvalidURL as error:  # no HTTPError, though it is the server's Location
+            raise httpx.RemoteProtocolError(f"it redirects to what is no address: {error}") from error
         # a model may think for long before its reply, but not within it
         request.extensions["timeout"]["read"] = self._timeout / 3
         body = bytearray()

@@ -39,7 +39,7 @@ def check(base_url: str, model: str = "", key_env: str = "", allow_http: bool = 
                 with client.stream("GET", "models") as response:
                     body = _read(response.iter_raw())
                 took.append(time.monotonic() - began)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = _without(key, " ".join(str(error).split())[:160]) or type(error).__name__
         yield fail(
             "endpoint",

@@ -250,7 +250,7 @@ class ServedEngine:
             ) from error
         except httpx.TimeoutException as error:
             raise EngineError(self._too_slow()) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # the latter of a Location that is no address
             raise EngineError(f"{self._url} broke the connection ({_reason(error)}): see the server's log") from error
 
     def _too_slow(self) -> str:

@@ -133,7 +133,7 @@ class ModelJudge:
         for last in (False, True):
             try:
                 response = self._http.post("chat/completions", json=body)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 fault = f"{type(error).__name__}: is the server running, and is judge-url right?"
             else:
                 if response.status_code == 200:
