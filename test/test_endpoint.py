@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import html
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -123,6 +124,27 @@ def test_a_server_that_repeats_most_of_a_key_keeps_nobody_busy(spell: Any) -> No
     spelt = "".join(spell.format(ord(c)) for c in most) if isinstance(spell, str) else spell(most)
     # tries that grow with a power of the length of what was repeated end in pytest's time-out
     assert redacted(spelt * 1000, KEY) == spelt * 1000
+
+
+@pytest.mark.parametrize("unit", [r"\ue00e", r"\\ue00e", "e\u200b", "\u200b", "e0", "&#0", "\\", r"\u"])
+@pytest.mark.parametrize("key", ["e0123456789abcdef", "u00e" * 8, KEY])
+def test_the_time_grows_with_the_length_of_the_text_alone(unit: str, key: str) -> None:
+    def seconds(length: int) -> float:
+        text = unit * (length // len(unit))
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            redacted(text, key)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert seconds(80_000) < 3 * 8 * max(seconds(10_000), 1e-3)  # 64 times, if each part of it is gone over again
+
+
+@pytest.mark.parametrize("end", [r"\ue00", r"\u200", "%e", "&#10"])
+def test_what_stands_before_a_key_does_not_hide_it(end: str) -> None:
+    key = "e0123456789abcdef"
+    assert redacted(f"no such key: {end}{key}!", key) == f"no such key: {end}***!"
 
 
 def test_without_a_key_nothing_is_redacted() -> None:
