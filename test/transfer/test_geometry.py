@@ -113,14 +113,8 @@ def test_boxes_outside_without_area_or_without_a_score_are_dropped() -> None:
     assert dropped == 3
 
 
-def test_fractions_are_taken_for_pixels_only_if_one_of_them_cannot_be_a_fraction() -> None:
-    half = Region("r", 1.0, 0.25, 0.5, 0.75, 1.0)
-    assert boxes(cleaned(context(half))[0]) == [(160, 240, 480, 480)]
-    assert boxes(cleaned(context(half, Region("r", 1.0, 10, 10, 50, 50)))[0]) == [
-        (0.25, 0.5, 0.75, 1),
-        (10, 10, 50, 50),
-    ]
-    assert boxes(cleaned(context(half, width=4, height=4))[0]) == [(0.25, 0.5, 0.75, 1.0)]
+def test_a_box_of_one_pixel_is_one_pixel() -> None:
+    assert boxes(cleaned(context(Region("r", 1.0, 0, 0, 1, 1)))[0]) == [(0, 0, 1, 1)]
 
 
 def test_without_a_size_of_the_keyframe_no_box_means_anything() -> None:

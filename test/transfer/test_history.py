@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevlm_ros.transfer.conversation import worded
-from edgevlm_ros.transfer.history import History, Replacement, bounded, compressed
+from edgevlm_ros.transfer.history import History, Replacement, bounded, single_line
 from edgevlm_ros.transfer.types import CloudContext, Outcome, Question, Source, Status, Turn
 
 SECOND = 1_000_000_000
@@ -235,7 +235,7 @@ def test_bounded_text_never_exceeds_its_budget(text: str, budget: int) -> None:
     for count in (words, len):
         cut = bounded(text, budget, count)
         assert count(cut) <= budget
-        assert compressed(text[: 32 * budget]).startswith(cut)
+        assert single_line(text[: 32 * budget]).startswith(cut)
         assert "\n" not in cut
 
 
@@ -248,9 +248,23 @@ def test_a_text_is_cut_at_a_sentence_if_one_fits_else_at_a_word_else_anywhere() 
     assert bounded("前方有人。他向左走。", 3, len) == "前方有"
 
 
-def test_a_text_is_told_on_one_line_each_sentence_once() -> None:
-    assert compressed("  Acid,\tahead.\n\nA cart.\nacid, ahead!  A  cart. 3.5 m") == "Acid, ahead. A cart. 3.5 m"
-    assert compressed("nul\x00 and half a pair \ud800") == "nul and half a pair"
+def test_a_text_is_told_on_one_line() -> None:
+    assert bounded("  Acid,\tahead.\n\nA  cart. 3.5 m", 64, words) == "Acid, ahead. A cart. 3.5 m"
+    assert single_line("nul\x00 and half a pair \ud800") == "nul and half a pair"
+
+
+@pytest.mark.parametrize("text", ["green; red; green", "Left. Right. Left.", "Red. Red. Red. Green.", "左。右。左。"])
+def test_a_text_within_its_budget_keeps_what_it_says_twice(text: str) -> None:
+    assert bounded(text, 64, words) == text
+
+
+def test_a_loop_over_the_budget_is_told_once_and_a_sequence_in_its_order() -> None:
+    assert bounded("A cart. " + "A man walks.\nhe  waves. A man Walks. He waves.\n" * 9, 20, words) == (
+        "A cart. A man walks. he waves."
+    )
+    assert bounded("- a man\n" * 30 + "- a m", 20, words) == "- a man"
+    steps = "Left. Right. Left. On. " * 2
+    assert bounded(steps + "Left. Right. Stop. Then wait there.", 11, words) == steps + "Left. Right. Stop."
 
 
 def test_a_text_far_over_its_budget_is_not_read_to_its_end() -> None:

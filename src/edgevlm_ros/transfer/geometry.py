@@ -19,23 +19,14 @@ _MARKUP = frozenset("<>[]{}|｜\\`")
 def cleaned(context: CloudContext) -> tuple[CloudContext, int]:
     """The context with regions that can be used, and how many could not be, or were too many.
 
-    Boxes are clamped to the keyframe and their corners put in order. If all of them lie within 0..1, they are
-    fractions of its width and height, not pixels. Without a size of the keyframe, no box means anything.
+    Boxes are clamped to the keyframe and their corners put in order. Without a size of the keyframe, no box means
+    anything.
     """
     width, height = context.width, context.height
-    regions = context.regions
-    if regions and min(width, height) > 4 and all(_within_unit(region) for region in regions):
-        regions = tuple(
-            replace(r, x0=r.x0 * width, y0=r.y0 * height, x1=r.x1 * width, y1=r.y1 * height) for r in regions
-        )
-    clamped = (clamp(region, width, height) for region in regions if math.isfinite(region.score))
+    clamped = (clamp(region, width, height) for region in context.regions if math.isfinite(region.score))
     usable = [replace(region, label=clean_label(region.label)) for region in clamped if region is not None]
     chosen = best(usable, MAX_REGIONS)
     return replace(context, regions=chosen), len(context.regions) - len(chosen)
-
-
-def _within_unit(region: Region) -> bool:
-    return all(0.0 <= value <= 1.0 for value in (region.x0, region.y0, region.x1, region.y1))
 
 
 def best(regions: Sequence[Region], most: int) -> tuple[Region, ...]:

@@ -142,27 +142,41 @@ class History:
 
 
 def bounded(text: str, max_tokens: int, count_tokens: CountTokens) -> str:
-    """The text on one line, without repeated sentences, cut to a token budget.
+    """The text on one line, cut to a token budget.
 
-    It is cut at the end of a sentence if a whole one fits, else at a word, else (a script without spaces) anywhere.
+    It is cut where its last sentences begin to go round in a loop, at the end of a sentence if a whole one fits, else at
+    a word, else (a script without spaces) anywhere. A text within its budget stays whole: "left, then right, then left"
+    says another thing than its parts once each.
     """
-    text = compressed(text[: max_tokens * _CHARS_PER_TOKEN])
-    if count_tokens(text) <= max_tokens:
-        return text
-    sentence_ends = [m.end() for m in _SENTENCE.finditer(text)]
-    word_ends = [m.start() for m in re.finditer(r"\s", text)]
-    for ends in (sentence_ends, word_ends, range(1, len(text))):
+    text = text[: max_tokens * _CHARS_PER_TOKEN]
+    line = single_line(text)
+    if count_tokens(line) <= max_tokens:
+        return line
+    line = single_line(_without_loop(text))
+    sentence_ends = [m.end() for m in _SENTENCE.finditer(line)]
+    word_ends = [m.start() for m in re.finditer(r"\s", line)]
+    for ends in (sentence_ends, word_ends, range(1, len(line))):
         # the longest cut that fits, by bisection: token counts grow with the text
-        fitting = bisect.bisect_right(ends, max_tokens, key=lambda end: count_tokens(text[:end].strip()))
+        fitting = bisect.bisect_right(ends, max_tokens, key=lambda end: count_tokens(line[:end].strip()))
         if fitting:
-            return text[: ends[fitting - 1]].strip()
+            return line[: ends[fitting - 1]].strip()
     return ""
 
 
-def compressed(text: str) -> str:
-    """The text on one line, each sentence once."""
-    sentences: dict[str, str] = {}
-    for match in _SENTENCE.finditer(_UNWORDLY.sub("", text)):
-        sentence = " ".join(match[0].split())
-        sentences.setdefault(sentence.casefold().rstrip(".!?;。！？；"), sentence)
-    return " ".join(filter(None, sentences.values()))
+def single_line(text: str) -> str:
+    """The text on one line, without control characters."""
+    return " ".join(_UNWORDLY.sub("", text).split())
+
+
+def _without_loop(text: str) -> str:
+    """The text to the end of the first round, if its last sentences go round three times or more."""
+    ends = [match.end() for match in _SENTENCE.finditer(text)]
+    sentences = [single_line(text[a:b]).casefold() for a, b in zip([0, *ends], ends, strict=False)]
+    last = len(sentences) - 1  # it may be cut off
+    for period in range(1, last // 3 + 1):
+        start = last
+        while start > period and sentences[start - 1] == sentences[start - 1 - period]:
+            start -= 1
+        if last - start >= 2 * period:
+            return text[: ends[start - 1]]
+    return text
