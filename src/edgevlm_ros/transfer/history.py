@@ -144,9 +144,9 @@ class History:
 def bounded(text: str, max_tokens: int, count_tokens: CountTokens) -> str:
     """The text on one line, cut to a token budget.
 
-    It is cut where its last sentences begin to go round in a loop, at the end of a sentence if a whole one fits, else at
-    a word, else (a script without spaces) anywhere. A text within its budget stays whole: "left, then right, then left"
-    says another thing than its parts once each.
+    It is cut where its last sentences begin to go round in a loop, at the end of a sentence if a whole one fits, else
+    at a word, else (a script without spaces) anywhere. A text within its budget stays whole: "Left. Right. Left." says
+    another thing than its parts once each.
     """
     text = text[: max_tokens * _CHARS_PER_TOKEN]
     line = single_line(text)
