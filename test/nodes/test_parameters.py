@@ -68,6 +68,18 @@ def test_live_parameters_change_and_others_wait_until_they_are_free(ros: Any) ->
     assert node.describe_parameter("mode").additional_constraints == "one of slow, fast"
 
 
+@pytest.mark.parametrize("name", [parameter.name for parameter in TABLE])
+def test_no_parameter_can_be_deleted(ros: Any, name: str) -> None:
+    node = ros.node()
+    changes: list[int] = []
+    parameters = Parameters(node, TABLE, lambda: changes.append(1), lambda: False)
+    before = parameters[name]
+    (result,) = node.set_parameters([RosParameter(name)])
+    assert not result.successful
+    assert node.has_parameter(name)
+    assert (parameters[name], changes) == (before, [])
+
+
 def test_a_change_that_the_owner_refuses_is_taken_back(ros: Any) -> None:
     def refuse() -> None:
         raise ParameterError("not now")

@@ -185,6 +185,9 @@ class Parameters:
     def _on_set(self, changes: list[RosParameter]) -> SetParametersResult:
         taken: dict[str, Any] = {}
         for change in (change for change in changes if change.name in self._table):
+            if change.type_ == RosParameter.Type.NOT_SET:  # rclpy would forget the parameter, whatever its type
+                reason = f"{change.name} cannot be deleted: set it to another value"
+                return SetParametersResult(successful=False, reason=reason)
             try:
                 taken[change.name] = self._table[change.name].check(change.value)
             except ParameterError as error:
