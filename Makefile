@@ -43,8 +43,8 @@ demo: setup
 	@$(BIN)/edgevlm demo $${SOURCE:+--source "$$SOURCE"} $${QUESTION:+--question "$$QUESTION"}
 
 # streams that are whole already are not rendered again
-evaluate: setup-world
-	@[ -n "$$BAG" ] || $(BIN)/edgevlm world streams --split test
+evaluate: setup
+	@[ -n "$$BAG" ] || { $(SETUP) world && $(BIN)/edgevlm world streams --split test; }
 	@$(BIN)/edgevlm evaluate $${BAG:+"$$BAG"} $${QUESTION:+--question "$$QUESTION"}
 
 bench: setup

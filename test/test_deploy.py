@@ -150,7 +150,7 @@ def test_robots_know_by_the_name_they_ask_for_how_its_model_counts_boxes() -> No
 
 
 def test_the_manifests_are_of_the_published_schemas() -> None:
-    kubernetes = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed here")
     for one in objects():
         kubernetes.validate(one, kubernetes.latest_version(), strict=True)
 

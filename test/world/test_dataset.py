@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,8 @@ import pytest
 
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.dataset import ATTEMPTS, FIRST_SEED, HEIGHT, WIDTH, draw, load_split, render_split
-from edgevlm_ros.world.render import Renderer, RenderingUnavailable
+from edgevlm_ros.world.render import Renderer
 from edgevlm_ros.world.scene import STYLES
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    try:
-        made = Renderer(WIDTH, HEIGHT)
-    except RenderingUnavailable as reason:
-        pytest.skip(str(reason))
-    with made:
-        yield made
 
 
 def test_a_frame_leaves_at_most_one_thing_open_and_wears_its_splits_look(renderer: Renderer) -> None:

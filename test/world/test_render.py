@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgevlm_ros.cli import main
 from edgevlm_ros.world import questions as q
-from edgevlm_ros.world.render import CLASSES, Renderer, RenderingUnavailable, arm_direction
+from edgevlm_ros.world.render import (
+    CLASSES,
+    GL_BACKENDS,
+    Renderer,
+    RenderingUnavailable,
+    arm_direction,
+    require_rendering,
+)
 from edgevlm_ros.world.scene import GESTURES, ROLES, Camera, Cart, Machine, Person, Scene, random_scene
 
 HEIGHT, WIDTH = 240, 320
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    try:
-        made = Renderer(WIDTH, HEIGHT)
-    except RenderingUnavailable as reason:
-        pytest.skip(str(reason))
-    with made:
-        yield made
 
 
 def of(classes: np.ndarray, *parts: str) -> np.ndarray:
@@ -164,3 +163,40 @@ def test_a_drive_becomes_a_bag_with_its_truth(renderer: Renderer, tmp_path: Path
         assert bag.topics["/question"].latched
         truths = [bag.deserialize(record) for record in bag.records(topics=["/ground_truth"])]
     assert all(truth.answer == q.ABSENT[q.CART] or truth.answer.endswith(q.SIDES) for truth in truths)
+
+
+@pytest.fixture
+def _no_opengl(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose EGL has no driver and which has no OSMesa."""
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null")
+    monkeypatch.setattr("edgevlm_ros.world.render.GL_BACKENDS", ("egl",))
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    require_rendering.cache_clear()
+    yield
+    require_rendering.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_opengl")
+def test_without_opengl_it_says_what_to_install_before_it_writes_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["bag"], ["streams"], ["render"]):
+        assert main(["world", *words, "--out", str(tmp_path / "out")]) == 2
+        assert "libegl1 libgl1-mesa-dri" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("rendering")
+def test_a_backend_that_works_is_chosen_and_told_to_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    require_rendering.cache_clear()
+    require_rendering()
+    assert os.environ["MUJOCO_GL"] in GL_BACKENDS
+
+
+def test_a_backend_that_the_user_has_chosen_is_the_only_one_that_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    require_rendering.cache_clear()
+    with pytest.raises(RenderingUnavailable, match="unset MUJOCO_GL=nonsense"):
+        require_rendering()
+    require_rendering.cache_clear()

@@ -124,6 +124,7 @@ def test_the_two_machines_of_a_panel_never_have_the_same_letter() -> None:
             assert moment.scene.machine.name != moment.scene.second.name
 
 
+@pytest.mark.usefixtures("rendering")
 def test_most_frames_can_be_asked_about_and_in_some_there_is_nothing_to_see() -> None:
     with Renderer(160, 120) as renderer:
         for dataset in q.DATASETS:
@@ -138,7 +139,7 @@ def test_most_frames_can_be_asked_about_and_in_some_there_is_nothing_to_see() ->
 
 
 @pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filmed(rendering: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("streams")
     render_streams(out, "val", 1, 1, seconds=1.2)
     return out / "val"

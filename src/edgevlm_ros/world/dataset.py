@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edgevlm_ros.world.questions import Observation, observe
-from edgevlm_ros.world.render import Renderer, View
+from edgevlm_ros.world.render import Renderer, View, require_rendering
 from edgevlm_ros.world.scene import Look, Scene, random_scene
 
 WIDTH, HEIGHT = 320, 240
@@ -54,7 +54,8 @@ def draw(renderer: Renderer, split: Look, index: int) -> tuple[int, Scene, View,
 
 
 def render_split(folder: Path, split: Look, size: int, processes: int = 2) -> None:
-    """Renders a split into folder/split; every third chunk with shadows."""
+    """Renders a split into folder/split; every third chunk with shadows. Raises RenderingUnavailable."""
+    require_rendering()
     out = folder / split
     out.mkdir(parents=True, exist_ok=True)
     np.lib.format.open_memmap(out / "frames.npy", "w+", np.uint8, (size, HEIGHT, WIDTH, 3))

@@ -7,9 +7,13 @@ is in the model, and a scene only moves, recolours or hides it.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,21 +69,42 @@ class View:
 
 
 class RenderingUnavailable(RuntimeError):
-    """MuJoCo or the OpenGL library that it draws with is missing."""
+    """MuJoCo or the OpenGL library that it draws with is missing; the message says what to install."""
 
 
-def import_mujoco() -> Any:
-    """MuJoCo, told to draw in software unless the user or a display says otherwise."""
-    if "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ:
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
-    try:
-        import mujoco  # after MUJOCO_GL is set
-    except Exception as error:
+# Both draw without a screen or a GPU. Mesa has no OSMesa from 25.1 on.
+GL_BACKENDS = ("egl", "osmesa")
+_GL_PROBE = "import mujoco; mujoco.GLContext(16, 16).make_current()"
+_GL_HINT = "`sudo apt install libegl1 libgl1-mesa-dri` (EGL; it needs no GPU)"
+
+
+@lru_cache(maxsize=1)
+def require_rendering() -> None:
+    """Sets MUJOCO_GL to the first backend that works here, unless it is set, for this process and its children.
+
+    Each backend is tried in a child process, since PyOpenGL keeps the first library that it loads. Raises
+    RenderingUnavailable if none works.
+    """
+    if importlib.util.find_spec("mujoco") is None:
         raise RenderingUnavailable(
-            f"rendering needs MuJoCo and an OpenGL library ({error}): pip install -r requirements/world.txt, and "
-            f"libosmesa6 for MUJOCO_GL=osmesa or a GPU for MUJOCO_GL=egl"
-        ) from error
-    return mujoco
+            "rendering needs MuJoCo: `make setup-world`, or pip install -r requirements/world.txt"
+        )
+    chosen = os.environ.get("MUJOCO_GL")
+    faults = []
+    for backend in (chosen,) if chosen else GL_BACKENDS:
+        tried = subprocess.run(
+            [sys.executable, "-c", _GL_PROBE],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if tried.returncode == 0:
+            os.environ["MUJOCO_GL"] = backend
+            return
+        faults.append(f"{backend}: {(tried.stderr.strip().splitlines() or [str(tried.returncode)])[-1]}")
+    unset = f", or unset MUJOCO_GL={chosen}" if chosen else ""
+    raise RenderingUnavailable(f"rendering needs OpenGL: {_GL_HINT}{unset}. Tried: {'; '.join(faults)}")
 
 
 class Renderer:
@@ -89,7 +114,9 @@ class Renderer:
     """
 
     def __init__(self, width: int = 320, height: int = 240, *, shadows: bool = False, supersample: int = 1) -> None:
-        mujoco = import_mujoco()
+        require_rendering()
+        import mujoco  # after MUJOCO_GL is set
+
         self._mujoco = mujoco
         self._supersample = supersample
         self.width, self.height = width, height
@@ -105,13 +132,7 @@ class Renderer:
         )
         self.model.geom_sameframe[:] = 0  # limbs are turned while running: no shortcut past their own rotation
         self.data = mujoco.MjData(self.model)
-        try:
-            self._renderer = mujoco.Renderer(self.model, big_height, big_width)
-        except Exception as error:
-            raise RenderingUnavailable(
-                f"MuJoCo could not open an OpenGL context with MUJOCO_GL={os.environ.get('MUJOCO_GL')!r} ({error}): "
-                f"install libosmesa6, or set MUJOCO_GL=egl on a machine with a GPU"
-            ) from error
+        self._renderer = mujoco.Renderer(self.model, big_height, big_width)
         self._shadows = shadows
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FREE

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from edgevlm_ros.bag_writer import BagWriter
 from edgevlm_ros.world import questions as q
 from edgevlm_ros.world.film import RATE, Moment, film_moments
-from edgevlm_ros.world.render import Renderer
+from edgevlm_ros.world.render import Renderer, require_rendering
 from edgevlm_ros.world.scene import (
     LOADS,
     NAMES,
@@ -153,6 +153,7 @@ def drive(seed: int, seconds: float = 3 * AISLE_SECONDS, rate: float = RATE) -> 
 
 def film(out: Path, seed: int, *, seconds: float = 3 * AISLE_SECONDS, supersample: int = 2) -> None:
     """Writes the drive as a rosbag2 folder: image/compressed, camera_info, question, ground_truth of every frame."""
+    require_rendering()
     moments = tqdm(list(drive(seed, seconds)), desc="filming", unit="frame")
     with (
         Renderer(WIDTH, HEIGHT, shadows=True, supersample=supersample) as renderer,

@@ -20,7 +20,7 @@ from edgevlm_ros.bags import BagReader
 from edgevlm_ros.world import aisle, crossing, gesture, panel
 from edgevlm_ros.world.film import RATE, film_moments
 from edgevlm_ros.world.questions import DATASETS
-from edgevlm_ros.world.render import Renderer
+from edgevlm_ros.world.render import Renderer, require_rendering
 from edgevlm_ros.world.scene import Look
 from edgevlm_ros.world.stage import Play, Script
 
@@ -60,6 +60,8 @@ def render_streams(
     folder = out / split
     bags = {name: folder / f"{name[0]}_{name[1]:02d}" for name in names}
     jobs = [(bag, *name, split, seconds) for name, bag in bags.items() if not is_whole(bag, seconds)]
+    if jobs:
+        require_rendering()
     folder.mkdir(parents=True, exist_ok=True)
     done = len(names) - len(jobs)
     with tqdm(total=len(names), initial=done, desc=f"filming {split}", unit="stream") as bar:
