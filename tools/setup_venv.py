@@ -90,9 +90,7 @@ def check_opengl(extras: list[str]) -> None:
         except OSError:
             continue
         return
-    hint = (
-        "there is no OpenGL to render the test world with: `sudo apt install libegl1 libgl1-mesa-dri` (no GPU)"
-    )
+    hint = "there is no OpenGL to render the test world with: `sudo apt install libegl1 libgl1-mesa-dri` (no GPU)"
     if "dev" not in extras:
         fail(hint)
     print(f"setup: {hint}; until then the tests that render are skipped", flush=True)
