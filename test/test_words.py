@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevlm_ros.words import clean_text, in_one_line, plain
+from edgevlm_ros.words import clean_text, in_one_line, plain, without_thoughts
 
 TEXTS = st.text(alphabet="<>|/[]｜im_startINSS \n\u200b\x00é{}") | st.lists(
     st.sampled_from(["user", "SYSTEM", ":", "：", " ", "\n", "<|", "|>", "<", "s", ">", "\u200b", "[", "INST", "]"]),
@@ -51,6 +51,67 @@ def test_a_speaker_that_is_named_does_not_speak(colon: str) -> None:
 )
 def test_the_markup_of_other_families_goes_too(markup: str) -> None:
     assert plain(f"left{markup}\nright").split() == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>Is it?</think>Yes",
+        "The user asks.</think>Yes",
+        "<thinking>Is it?</thinking>Yes",
+        "<think>not to write </think> in it</think>Yes",
+        "<think>a <think> in it</think>Yes",
+        "<seed:think>Is it?</seed:think>Yes",
+        "[THINK]Is it?[/THINK]Yes",
+        "◁think▷Is it?◁/think▷Yes",
+        "<|START_THINKING|>Is it?<|END_THINKING|>Yes",
+        "<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant<|channel|>final<|message|>Yes",
+        "<|channel|>final <|constrain|>JSON<|message|>Yes",
+        "analysisWe need to look.assistantfinalYes",
+        "<|channel>thought\nIs it?<channel|>Yes",
+        "Yes",
+    ],
+)
+def test_the_answer_stands_behind_the_last_thought(reply: str) -> None:
+    assert without_thoughts(reply) == ("Yes", False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("<think>\nOkay, the user wants", ""),
+        ("<think>Is it?</think>Yes<think>or", "Yes"),
+        ("[THINK]Is it", ""),
+        ("<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant", ""),
+        ("<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant<|channel|>final", ""),
+        ("analysisWe need to", ""),
+        ("<|channel>thought\nIs it", ""),
+    ],
+)
+def test_a_thought_without_an_end_is_told(reply: str, said: str) -> None:
+    assert without_thoughts(reply) == (said, True)
+
+
+@pytest.mark.parametrize("reply", ["analysis of the scene", "I think so", "a <thick> wall", "Yes<|end|>", "final"])
+def test_words_that_are_no_thought_stay(reply: str) -> None:
+    assert without_thoughts(reply) == (reply, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('<point x="61.5" y="40.4" alt="car">car</point>', "car"),
+        ('two <points x1="1" y1="2" x2="3" y2="4" alt="cars">cars</points>', "two cars"),
+        ('<point <s> x="1">car', 'point x="1">car'),
+    ],
+)
+def test_the_tags_of_points_go_and_their_words_stay(text: str, words: str) -> None:
+    assert clean_text(text, 100) == clean_text(clean_text(text, 100), 100) == words
+
+
+@pytest.mark.parametrize("sign", ["[STOP]", "[EXIT]", "[A1]"])
+def test_a_sign_in_square_brackets_is_no_markup(sign: str) -> None:
+    assert plain(sign) == sign
 
 
 def test_what_only_looks_like_markup_stays() -> None:

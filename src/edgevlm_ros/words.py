@@ -7,9 +7,25 @@ The markup of many families is known by its shape, since who cleans a text does 
 import re
 import unicodedata
 
-# Chat markup: <|im_start|>, its full-width cousin, <s>, </think>, <image>, [INST], <<SYS>>, [gMASK].
-_MARKUP = re.compile(r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w-]{0,32}/?>|\[/?g?[A-Z_]{3,24}\]|<</?SYS>>")
-_HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>")
+# Chat markup: <|im_start|>, its full-width cousin, <s>, </think>, <image>, [INST], <<SYS>>, [gMASK], ◁think▷, and the
+# tags of Molmo's points. In square brackets by name alone: what else stands there may be read off a sign.
+_MARKUP = re.compile(
+    r"<[|｜][^<>|｜]{0,64}[|｜]>|</?[A-Za-z_][\w:-]{0,32}/?>|<</?SYS>>|◁/?\w{1,32}▷"
+    r"|\[/?(?:INST|THINK|IMG|ARGS|AUDIO|PREFIX|MIDDLE|SUFFIX|TRANSCRIBE|[gs]?MASK|UNK|CLS|SEP|PAD|BOS|EOS"
+    r"|[A-Z]{2,16}(?:_[A-Z]{1,16}){1,2})\]"
+    r"|<(?:points?|tracks?)(?:\s{1,4}[\w-]{1,32}=(?:\"[^\"<>]{0,4000}\"|'[^'<>]{0,4000}')){1,200}\s{0,4}/?>"
+)
+_HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>|<(?=(?:points?|tracks?)\s)|[◁▷]")
+# <think> (Qwen, DeepSeek, GLM), <seed:think>, [THINK] (Magistral), ◁think▷ (Kimi), <|START_THINKING|> (Command A),
+# <|begin_of_thought|>, <|channel|>analysis (gpt-oss, whose marks some servers leave out), <|channel>thought (Gemma).
+_THOUGHT = re.compile(
+    r"(?P<begin><(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
+    r"|<\|begin_of_thought\|>|<\|channel\|?>\s{0,4}(?:analysis|commentary|thought)|\A\s{0,8}analysis(?=(?-i:[A-Z])))"
+    r"|(?P<end></(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
+    r"|<\|end_of_thought\|>|(?:<\|start\|>assistant)?<\|channel\|>\s{0,4}final[^<>|]{0,40}(?:<\|constrain\|>[^<>|]{0,40})?"
+    r"<\|message\|>|<channel\|>|(?-i:assistantfinal))",
+    re.IGNORECASE,
+)
 # Some families' templates mark who speaks with plain words: USER: ... ASSISTANT: ...
 _SPEAKER = re.compile(r"\b(system|user|assistant|human)(?:\s*[:：])+", re.IGNORECASE)
 _LONGEST_ERROR = 300  # torch adds a trace and a lesson
@@ -26,6 +42,26 @@ def plain(text: str) -> str:
     for pattern in (_MARKUP, _HALF_MARKUP):
         printable = pattern.sub(" ", printable)
     return _SPEAKER.sub(r"\1 ", printable)
+
+
+def without_thoughts(text: str) -> tuple[str, bool]:
+    """A model's words without what it thought aloud, and whether a thought was still open where they end.
+
+    An end without a beginning closes a thought that began with the text: some chat templates begin it in the prompt.
+    """
+    kept: list[str] = []
+    position, is_open = 0, False
+    for mark in _THOUGHT.finditer(text):
+        if mark.lastgroup == "end":
+            if not is_open:
+                kept.clear()
+            position, is_open = mark.end(), False
+        elif not is_open:
+            kept.append(text[position : mark.start()])
+            is_open = True
+    if not is_open:
+        kept.append(text[position:])
+    return "".join(kept), is_open
 
 
 def clean_text(text: str, max_chars: int) -> str:

@@ -20,11 +20,11 @@ from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention, resolved
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import ReasoningEffort, chat_request, instructed, reply_schema, reply_tokens
-from edgevlm_ros.cloud.reply import ReplyError, parse_reply, without_thoughts
+from edgevlm_ros.cloud.reply import ReplyError, parse_reply
 from edgevlm_ros.cloud.structured_output import StructuredOutput, StructuredOutputMode
 from edgevlm_ros.endpoint import check_base_url
 from edgevlm_ros.transfer.types import Region, Status
-from edgevlm_ros.words import clean_text
+from edgevlm_ros.words import clean_text, without_thoughts
 
 _T = TypeVar("_T")
 _MALFORMED = (400, 404, 415, 422, 501)
@@ -198,7 +198,7 @@ class CloudClient:
         content, named = self._api.redacted(content_of(reply)), reply.get("model")
         self._named = clean_text(named, 100) if isinstance(named, str) else ""
         if with_schema:
-            note = self._structured.came(without_thoughts(content), finished(reply))
+            note = self._structured.came(without_thoughts(content)[0], finished(reply))
         result = CloudResult(
             status=Status.OK,
             model=self._named or self._model or self._found_model or "",

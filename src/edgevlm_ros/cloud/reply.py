@@ -22,7 +22,7 @@ from typing import Any
 from edgevlm_ros.cloud.loose_json import json_values
 from edgevlm_ros.cloud.marked_boxes import MarkedBox, marked_boxes
 from edgevlm_ros.transfer.types import Region
-from edgevlm_ros.words import clean_text
+from edgevlm_ros.words import clean_text, without_thoughts
 
 MAX_REPLY_CHARS = 32_768
 """More than this is not read: 256 tokens are about 1000 characters."""
@@ -73,7 +73,8 @@ def parse_reply(
     extent, rows_first: what the model calls the right and the lower edge, and whether y stands before x, see
     `grounding.Convention`. Raises ReplyError only.
     """
-    marked, body = marked_boxes(without_thoughts(reply[:MAX_REPLY_CHARS]))
+    body, is_thought_open = without_thoughts(reply[:MAX_REPLY_CHARS])
+    marked, body = marked_boxes("" if is_thought_open else body)
     found, prose = _find_json(body)
     members = found if isinstance(found, dict) else {"regions": found or []}
     text = clean_text(_as_text(members.get("answer")), max_chars)
@@ -92,14 +93,6 @@ def parse_reply(
             regions += [region] if (region := _region(box, shares, width, height)) else []
     kept = () if foreign else tuple(regions[:max_regions])
     return Reply(text, kept, len(boxes) - len(kept), foreign)
-
-
-def without_thoughts(reply: str) -> str:
-    """Drop what a reasoning model thought aloud before it answered; of a thought that never ends nothing is left."""
-    thought, ended, rest = reply.partition("</think>")
-    if ended:
-        return rest
-    return "" if thought.lstrip().startswith("<think>") else reply
 
 
 def _as_text(value: Any) -> str:

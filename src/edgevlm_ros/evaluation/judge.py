@@ -16,11 +16,10 @@ from typing import Any, Protocol
 import httpx
 
 from edgevlm_ros.cloud.prompt import ReasoningEffort, reply_tokens, thinking, thinks
-from edgevlm_ros.cloud.reply import without_thoughts
 from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
 from edgevlm_ros.evaluation.streaming import matches, normalised
 from edgevlm_ros.transfer.types import Question
-from edgevlm_ros.words import clean_text
+from edgevlm_ros.words import clean_text, without_thoughts
 
 KEY_ENV = "EDGEVLM_JUDGE_API_KEY"
 _ASK = """\
@@ -121,7 +120,8 @@ class ModelJudge:
             "max_completion_tokens": reply_tokens(self._effort, _VERDICT_TOKENS),
             **thinking(self._effort),
         }
-        said = without_thoughts(self._post(body))
+        said, is_thought_open = without_thoughts(self._post(body))
+        said = "" if is_thought_open else said
         first = (normalised(said).split() or [""])[0]
         if first not in ("yes", "no"):
             advice = "take another model" if said.strip() else _THINKS
