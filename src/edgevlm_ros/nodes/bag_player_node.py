@@ -14,7 +14,7 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
@@ -25,6 +25,7 @@ from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.bags import BagReader, Record, Topic
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.conversions import to_time
+from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
 from edgevlm_ros.nodes.run import BAD_START
 
@@ -63,7 +64,7 @@ class BagPlayerNode(Node):
         self._clock_output = (
             self.create_publisher(Clock, "/clock", qos.EVENTS) if self._settings["clock_rate"] else None
         )
-        self._spinner = SingleThreadedExecutor(context=self.context)
+        self._spinner = NodeExecutor(context=self.context)
         self._spinner.add_node(self)
         self._tick = 0.0
         self._published = self._late = self._unreadable = 0

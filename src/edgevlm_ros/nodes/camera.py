@@ -142,6 +142,7 @@ class Camera:
             **values,
             "memory [MB]": f"{metrics.memory / 1e6:.0f}",
             "GPU memory [MB]": f"{metrics.gpu_memory / 1e6:.0f}",
+            "errors of callbacks": str(getattr(self._node.executor, "errors", 0)),
         }
         status.values = [KeyValue(key=key, value=value) for key, value in told.items()]
         return status

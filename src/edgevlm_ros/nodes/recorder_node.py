@@ -38,6 +38,7 @@ from edgevlm_ros.evaluation.video import VideoWriter
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.camera_health import base_name
+from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
 from edgevlm_ros.record import Limits, Record, RecordedTopic
 
@@ -179,6 +180,7 @@ class RecorderNode(Node):
             "messages on the disk": str(record.written),
             "messages lost": str(record.lost),
             "size [MB]": f"{record.size / 1e6:.1f}",
+            "errors of callbacks": str(getattr(self.executor, "errors", 0)),
         }
         status = DiagnosticStatus(level=level, name=self.get_name(), message=text, hardware_id="edgevlm")
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
@@ -284,8 +286,11 @@ def main(args: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     code = 0
+    executor = NodeExecutor()
+    executor.add_node(node)
     try:
-        rclpy.spin(node)
+        while rclpy.ok():
+            executor.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from edgevlm_ros.nodes.camera_node import CameraNode
+from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import ParameterError
 
 BAD_START = 2
@@ -39,7 +40,7 @@ def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None
         rclpy.try_shutdown()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_START)
-    executor = SingleThreadedExecutor()
+    executor = NodeExecutor()
     try:
         if not _started(node) and not node.resumed:
             sys.exit(BAD_START)
@@ -66,7 +67,7 @@ def _started(node: CameraNode) -> bool:
     )
 
 
-def _last_words(node: CameraNode, executor: SingleThreadedExecutor) -> None:
+def _last_words(node: CameraNode, executor: NodeExecutor) -> None:
     """Lets results that close() has left on their way reach their clients: a timer of the node waits for each."""
     end = time.monotonic() + _LAST_WORDS_S
     while any(True for _ in node.timers) and time.monotonic() < end and rclpy.ok():
