@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from edgevlm_ros.words import clean_text
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSWORD = re.compile(r"//[^/]*@")
 
@@ -86,6 +88,11 @@ def redacted(text: str, key: str) -> str:
         for unseen in _UNSEEN:
             text = _redacted_without(unseen, text, _spellings(key))
     return text
+
+
+def quoted(text: str, key: str, max_chars: int) -> str:
+    """What a server said, fit for a message, a log and a screen: one line of printable text, without the key."""
+    return clean_text(redacted(text, key)[: 8 * max_chars], max_chars)
 
 
 def _redacted_without(unseen: re.Pattern[str], text: str, key: re.Pattern[str]) -> str:

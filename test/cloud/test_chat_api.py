@@ -10,15 +10,16 @@ import httpx
 import pytest
 
 from edgevlm_ros.cloud.chat_api import ChatApi
-from edgevlm_ros.cloud.failures import Rejected, Trace
+from edgevlm_ros.cloud.failures import Rejected, Server, Trace
 from support.scripted_cloud import Reply, ScriptedCloud, completion
 
 KEY = "sk-canary-0123456789"
+SERVER = Server(KEY, "base_url", refused="", too_large="", too_many="", thinking="")
 
 
 def with_api(cloud: ScriptedCloud, do: Callable[[ChatApi], Coroutine[Any, Any, Any]]) -> Any:
     async def conversation() -> Any:
-        api = ChatApi(httpx.URL(cloud.base_url), KEY, timeout=20.0)
+        api = ChatApi(httpx.URL(cloud.base_url), SERVER, timeout=20.0)
         try:
             return await do(api)
         finally:

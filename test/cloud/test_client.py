@@ -161,7 +161,7 @@ def test_an_http_error_is_rejected_with_what_to_do_about_it(cloud: ScriptedCloud
         (Reply({"choices": []}), "no choices"),
         (Reply({"choices": [{"message": {"content": None}}]}), "no text"),
         (completion('{"answer": "acid, le'), "no answer in the reply"),
-        (completion(""), "no answer in the reply"),
+        (completion(""), "no text"),
         (Reply(b" " * (MAX_BODY + 1)), "longer than"),
     ],
     ids=["html", "cut", "deep", "bytes", "list", "empty", "no-choice", "null", "cut-answer", "silence", "endless"],
@@ -250,8 +250,14 @@ def test_a_proxy_of_the_environment_is_no_way_to_this_machine(
         completion(f'{{"answer": "{"".join(SPLIT)}"}}'),
         completion(f'{{"answer": "{"".join(SPELT)}"}}'),
         completion([{"type": "text", "text": part} for part in ('{"answer": "', *KEY, '"}')]),
+        Reply({"error": {"code": 400, "message": f"{'x' * 150} {KEY}"}}),
+        Reply("", status=307, headers={"Location": f"http://[{'x' * 120}{KEY}"}),
+        Reply("", status=429, headers={"Retry-After": "x" * 30 + KEY}),
     ],
-    ids=["error", "at the cut", "split at the cut", "body", "split", "spelt", "in parts"],
+    ids=[
+        *("error", "at the cut", "split at the cut", "body", "split", "spelt", "in parts", "error with 200"),
+        *("nowhere", "pause"),
+    ],
 )
 def test_a_key_that_the_server_repeats_goes_no_further(cloud: ScriptedCloud, reply: Reply) -> None:
     cloud.answer = lambda request: reply
@@ -387,6 +393,59 @@ def test_an_essay_for_a_schema_is_unparsable_and_tells_that_it_was_ignored(cloud
     assert result.status is Status.UNPARSABLE
     assert "ignores it" in result.note
     assert not result.ill
+
+
+# -- what a server does not take ---------------------------------------------------------------------------------------
+
+
+def without(*fields: str):
+    """A server that refuses these fields, as those do that are written with pydantic."""
+
+    def answer(request: Request) -> Reply:
+        odd = [name for name in fields if name in request.body]
+        detail = [{"type": "extra_forbidden", "loc": ["body", n], "msg": "Extra inputs are not permitted"} for n in odd]
+        return Reply({"detail": detail}, status=422) if odd else completion()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"max_completion_tokens"}, {"max_tokens", "temperature", "reasoning_effort"}),
+        ({"max_completion_tokens", "max_tokens"}, {"temperature", "reasoning_effort"}),
+        ({"temperature"}, {"max_completion_tokens", "reasoning_effort"}),
+        ({"temperature", "reasoning_effort"}, {"max_completion_tokens"}),
+    ],
+)
+def test_a_field_that_is_refused_is_left_out_for_the_same_keyframe_and_from_then_on(
+    cloud: ScriptedCloud, fields: set[str], kept: set[str]
+) -> None:
+    cloud.answer = without(*fields)
+    results = ask(cloud.base_url, times=3, reasoning_effort="none")
+    assert [result.status for result in results] == [Status.OK] * 3
+    *_, first, second, third = (request.body for request in cloud.chats)
+    for body in (first, second, third):
+        assert {"max_completion_tokens", "max_tokens", "temperature", "reasoning_effort"} & body.keys() == kept
+    assert len(cloud.chats) <= 3 + len(fields)
+    assert [bool(result.note) for result in results] == ["reasoning_effort" in fields, False, False]
+
+
+def test_a_refusal_that_stays_is_not_remembered(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: Reply("temperature? no.", status=400)
+    assert ask_once(cloud.base_url, structured_output="off").status is Status.REJECTED
+    assert ["temperature" in request.body for request in cloud.chats] == [True, False]
+
+
+@pytest.mark.parametrize("content", ['{"answer": "left"', "<think>Hm. Left"])
+def test_what_was_paid_for_without_an_answer_is_counted(cloud: ScriptedCloud, content: str) -> None:
+    reply = completion("<think>Hm. Left")
+    reply.body["choices"][0]["finish_reason"] = "length"
+    cloud.answer = lambda request: reply
+    result = ask_once(cloud.base_url)
+    assert (result.status, result.ill, result.completion_tokens) == (Status.UNPARSABLE, False, 20)
+    assert "20 tokens went into thinking" in result.error
+    assert "reasoning_effort" in result.error
 
 
 # -- how the model counts ----------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import gzip
+import json
 import shutil
 import socket
 import ssl
@@ -11,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,8 +140,7 @@ UNUSABLE = {
     "a stream of events, unasked": (says(CHUNKED, b"%x\r\n%s\r\n0\r\n\r\n" % (len(EVENTS), EVENTS)), "no JSON"),
     "numbers without end": (says(http(b"9" * 10_000)), "no JSON"),
     "another shape: null": (says(http(b"null")), "a JSON NoneType, not an object"),
-    "another shape: error within 200": (says(http(b'{"error": {"message": "overloaded"}}')), "overloaded"),
-    "another shape: choices": (says(http(b'{"choices": {"0": 1}}')), "no choices[0].message.content"),
+    "another shape: choices": (says(http(b'{"choices": {"0": 1}}')), "no choices[0].message"),
     "another shape: content": (says(http(b'{"choices": [{"message": {"content": 7}}]}')), "no text"),
     "100 MB": (never_stops(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", b" " * (1 << 16)), "longer than"),
     "100 MB in chunks": (never_stops(CHUNKED, b"10000\r\n" + b" " * 0x10000 + b"\r\n"), "longer than"),
@@ -174,6 +177,8 @@ REFUSALS = {
     "429 Too Many Requests": "raise keyframe_period",
     "500 Internal Server Error": "the server failed",
     "503 Service Unavailable": "it is full",
+    "529 Overloaded": "it is full",
+    "402 Payment Required": "paid for",
     "204 No Content": "HTTP 204",
     "301 Moved Permanently": "set base_url to where it points",
 }
@@ -201,13 +206,77 @@ DATES = {"Wed, 21 Oct 2026 07:28:00 GMT": 0.0, "Fri, 31 Dec 9999 23:59:59 GMT": 
 
 @pytest.mark.parametrize(
     ("header", "least"),
-    [("7", 7.0), ("0", 0.0), ("soon", 0.0), ("-5", 0.0), ("", 0.0), ("9" * 30, 1e8), *DATES.items()],
+    [
+        *[("7", 7.0), ("7.5", 7.5), ("0", 0.0), ("soon", 0.0), ("-5", 0.0), ("7.5.1", 0.0), ("", 0.0)],
+        *[("9" * 30, 1e8), ("9" * 400, 1e8), *DATES.items()],
+    ],
 )
-@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable", "529 Overloaded"])
 def test_a_server_may_ask_for_a_pause(status: str, header: str, least: float) -> None:
     with RawCloud(says(http(b"", status, f"Retry-After: {header}"))) as cloud:
         result = ask(cloud.base_url)
     assert result.retry_after == least if least < 100.0 else result.retry_after > least
+
+
+ERRORS = {
+    "a code": ({"choices": None, "error": {"code": 429, "message": "slow down"}}, 429, "raise keyframe_period"),
+    "a code in words": ({"error": {"code": "429", "message": "slow down"}}, 429, "raise keyframe_period"),
+    "no image input": (
+        {"error": {"code": 404, "message": "No endpoints found that support image input"}},
+        404,
+        "support image input (check base_url, which usually ends in /v1, and model)",
+    ),
+    "a name": ({"error": {"type": "rate_limit_exceeded", "message": "slow down"}}, 429, "raise keyframe_period"),
+    "in a choice": (
+        {
+            "choices": [
+                {"finish_reason": "error", "message": {"content": "{"}, "error": {"code": 502, "message": "gone"}}
+            ]
+        },
+        502,
+        "gone (the server failed",
+    ),
+    "the object is one": ({"object": "error", "code": 400, "message": "no such field"}, 400, "no such field"),
+    "an outcome": ({"choices": [{"finish_reason": "error", "message": {"content": "le"}}]}, 0, "the server failed"),
+    "words alone": ({"error": "overloaded"}, 0, "overloaded (the server failed"),
+    "a message alone": ({"error": {"message": "overloaded"}}, 0, "overloaded (the server failed"),
+    "a detail": ({"detail": "Not Found"}, 0, "Not Found"),
+}
+
+
+@pytest.mark.parametrize(("body", "code", "words"), ERRORS.values(), ids=ERRORS)
+def test_an_error_with_http_200_is_rejected_as_its_code_says(body: dict[str, Any], code: int, words: str) -> None:
+    with RawCloud(says(http(json.dumps(body).encode(), "200 OK", "Retry-After: 7.5"))) as cloud:
+        result = ask(cloud.base_url)
+    assert (result.status, result.ill, result.text) == (Status.REJECTED, True, "")
+    assert result.retry_after == (7.5 if code == 429 else 0.0)
+    assert (f"error {code} in a reply with HTTP 200" if code else "an error in its reply") in result.error
+    assert words in result.error
+
+
+ENCODED = {
+    "a byte order mark": codecs.BOM_UTF8 + WHOLE,
+    "UTF-16": WHOLE.decode().encode("utf-16"),
+    "UTF-16 without a mark": WHOLE.decode().encode("utf-16-be"),
+    "gzip": gzip.compress(WHOLE),
+    "gzip of UTF-16": gzip.compress(WHOLE.decode().encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("body", ENCODED.values(), ids=ENCODED)
+def test_a_body_is_read_however_it_is_encoded(body: bytes) -> None:
+    with RawCloud(says(http(body)[:-10], body[-10:])) as cloud:
+        result = ask(cloud.base_url)
+    assert (result.status, result.text) == (Status.OK, "acid, left")
+
+
+def test_a_small_body_that_becomes_a_large_one_is_unparsable() -> None:
+    bomb = gzip.compress(b" " * (64 * MAX_BODY))
+    assert len(bomb) < MAX_BODY
+    with RawCloud(says(http(bomb, "200 OK", "Content-Encoding: gzip"))) as cloud:
+        result = ask(cloud.base_url)
+    assert result.status is Status.UNPARSABLE
+    assert "longer than" in result.error
 
 
 def test_only_a_busy_server_is_given_a_pause() -> None:

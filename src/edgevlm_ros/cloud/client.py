@@ -15,22 +15,26 @@ from typing import Any, TypeVar
 import httpx
 
 from edgevlm_ros.cloud.chat_api import ChatApi
-from edgevlm_ros.cloud.completion import content_of, count_of, finished
-from edgevlm_ros.cloud.failures import Rejected, Trace, Unparsable
+from edgevlm_ros.cloud.completion import Message
+from edgevlm_ros.cloud.failures import NoAnswer, Rejected, Server, Trace, Unparsable
 from edgevlm_ros.cloud.grounding import BoxFormat, Convention, convention, resolved
 from edgevlm_ros.cloud.jpeg import Upload
 from edgevlm_ros.cloud.prompt import ReasoningEffort, chat_request, instructed, reply_schema, reply_tokens
+from edgevlm_ros.cloud.refusals import named_by, without
 from edgevlm_ros.cloud.reply import ReplyError, parse_reply
 from edgevlm_ros.cloud.structured_output import StructuredOutput, StructuredOutputMode
 from edgevlm_ros.endpoint import check_base_url
 from edgevlm_ros.transfer.types import Region, Status
-from edgevlm_ros.words import clean_text, without_thoughts
 
 _T = TypeVar("_T")
 _MALFORMED = (400, 404, 415, 422, 501)
 _NO_FEATURES = (
     "a server that does not take features says so like this: ask `edgevlm serve` with the model that features.model "
     "names, or set upload to image"
+)
+_THINKING = (
+    "a model that thinks: set reasoning_effort to what it takes, none if it may, or switch thinking off at its server "
+    "(vLLM: --default-chat-template-kwargs '{\"enable_thinking\": false}')"
 )
 _ODD_TOKENS, _TOKENS_AROUND = 0.1, 16
 """Of an image's tokens, and beside them: markers, and words that differ, are no other size."""
@@ -95,9 +99,18 @@ class CloudClient:
         self._max_answer_chars = max_answer_chars
         self._structured = StructuredOutput(structured_output)
         self._effort = reasoning_effort
+        self._refused: frozenset[str] = frozenset()  # fields of a request
         self._named = ""  # by the server, in its last reply
         self._told_foreign = False
-        self._api = ChatApi(url, api_key, timeout)
+        self._server = Server(
+            api_key,
+            "base_url",
+            refused="check base_url, which usually ends in /v1, and model",
+            too_large="lower max_side or jpeg_quality",
+            too_many="raise keyframe_period",
+            thinking=_THINKING,
+        )
+        self._api = ChatApi(url, self._server, timeout)
 
     @property
     def structured_output(self) -> str:
@@ -115,22 +128,31 @@ class CloudClient:
             if not self._model and self._found_model is None:
                 self._found_model = await _by(deadline, self._api.first_model(trace))
             boxes, note = self._convention(upload), ""
-            asked_for = self._structured.asks
-            body = self._body(upload, question, boxes, with_schema=asked_for)
-            sent = len(body)
-            try:
-                reply = await _by(deadline, self._api.post(body, trace))
-            except Rejected as error:
-                if not (asked_for and self._structured.tries_without(error.code, str(error))):
-                    raise
-                body = self._body(upload, question, boxes)
+            with_schema, refused, refusal = self._structured.asks, self._refused, ""
+            while True:
+                request = without(refused, self._request(upload, question, boxes, with_schema=with_schema))
+                body = json.dumps(request).encode()
                 sent += len(body)
-                reply = await _by(deadline, self._api.post(body, trace))
-                asked_for, note = False, self._structured.went_without(str(error))
-            return self._answered(upload, reply, boxes, sent, asked_for, note)
+                try:
+                    reply = await _by(deadline, self._api.post(body, trace))
+                    break
+                except Rejected as error:
+                    if named := named_by(error, request):
+                        refused |= named
+                        note = _effort_refused(error) if "reasoning_effort" in named else note
+                    elif with_schema and self._structured.tries_without(error.code, error.said):
+                        with_schema, refusal = False, str(error)
+                    else:
+                        raise
+            self._refused = refused
+            if refusal:
+                note = self._structured.went_without(refusal)
+            return self._answered(upload, reply, boxes, sent, with_schema, note)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             hint = "is the server running, and are base_url and the network right?"
-            return self._ill(Status.UNREACHABLE, f"no connection to {self.base_url} ({_reason(error)}): {hint}")
+            return self._ill(
+                Status.UNREACHABLE, f"no connection to {self.base_url} ({self._server.reason(error)}): {hint}"
+            )
         except (asyncio.TimeoutError, httpx.TimeoutException):
             late = f"no whole reply within timeout = {self._timeout:g} s or a phase's share of it: {trace.words}"
             return self._ill(Status.TIMEOUT, late, sent)
@@ -142,7 +164,8 @@ class CloudClient:
         except Unparsable as error:
             return self._ill(Status.UNPARSABLE, str(error), sent)
         except httpx.HTTPError as error:
-            return self._ill(Status.UNREACHABLE, f"{self.base_url} broke the connection ({_reason(error)})", sent)
+            broken = f"{self.base_url} broke the connection ({self._server.reason(error)})"
+            return self._ill(Status.UNREACHABLE, broken, sent)
 
     async def doubts(self, result: CloudResult, upload: Upload, question: str) -> str:
         """What is wrong with how the server looks at an image that it has answered about; empty if nothing shows.
@@ -178,12 +201,13 @@ class CloudClient:
             return None
         try:
             boxes, schema = self._convention(upload), self._structured.asks  # which some servers count too
-            body = self._body(upload, question, boxes, with_image=False, with_schema=schema, max_tokens=1)
-            reply = await asyncio.wait_for(self._api.post(body, Trace()), self._timeout)
+            request = self._request(upload, question, boxes, with_image=False, with_schema=schema, max_tokens=1)
+            body = json.dumps(without(self._refused, request)).encode()
+            message = Message(self._server)
+            message.add(await asyncio.wait_for(self._api.post(body, Trace()), self._timeout))
         except (asyncio.TimeoutError, httpx.HTTPError, Rejected, Unparsable):
             return None
-        words_alone = count_of(reply, "prompt_tokens")
-        return None if words_alone == 0 else result.prompt_tokens - words_alone
+        return None if message.prompt_tokens == 0 else result.prompt_tokens - message.prompt_tokens
 
     def _convention(self, upload: Upload) -> Convention:
         """How the model counts boxes on an image, as far as is known now."""
@@ -194,20 +218,22 @@ class CloudClient:
         self, upload: Upload, reply: dict[str, Any], boxes: Convention, sent: int, with_schema: bool, note: str
     ) -> CloudResult:
         """The result of a reply; raises Unparsable if it is none of this API."""
-        # the body was redacted, but JSON within its JSON and a content in parts hold what only now is whole
-        content, named = self._api.redacted(content_of(reply)), reply.get("model")
-        self._named = clean_text(named, 100) if isinstance(named, str) else ""
-        if with_schema:
-            note = self._structured.came(without_thoughts(content)[0], finished(reply))
+        message = Message(self._server)
+        message.add(reply)
+        named = reply.get("model")
+        self._named = self._server.quoted(named, 100) if isinstance(named, str) else ""
         result = CloudResult(
             status=Status.OK,
             model=self._named or self._model or self._found_model or "",
             bytes_up=sent,
-            prompt_tokens=count_of(reply, "prompt_tokens"),
-            completion_tokens=count_of(reply, "completion_tokens"),
-            note=note,
+            prompt_tokens=message.prompt_tokens,
+            completion_tokens=message.completion_tokens,
         )
         try:
+            # the body was redacted, but JSON within its JSON and a content in parts hold what only now is whole
+            content = self._server.redacted(message.answer(structured=True))
+            if with_schema:
+                note = self._structured.came(content, message.finish in ("stop", "")) or note
             parsed = parse_reply(
                 content,
                 width=upload.source_width,
@@ -217,8 +243,8 @@ class CloudClient:
                 max_regions=self._max_regions,
                 max_chars=self._max_answer_chars,
             )
-        except ReplyError as error:  # the server is well, and what the model said without answering is paid for
-            return replace(result, status=Status.UNPARSABLE, error=str(error))
+        except (NoAnswer, ReplyError) as error:  # the server is well, and what the model said is paid for
+            return replace(result, status=Status.UNPARSABLE, error=str(error), note=note)
         if parsed.regions_foreign and not self._told_foreign:
             self._told_foreign = True
             note = "; ".join(filter(None, (note, self._foreign_words())))
@@ -237,7 +263,7 @@ class CloudClient:
             "used, set box_format to the model's own"
         )
 
-    def _body(
+    def _request(
         self,
         upload: Upload,
         question: str,
@@ -246,8 +272,8 @@ class CloudClient:
         with_image: bool = True,
         with_schema: bool = False,
         max_tokens: int = 0,
-    ) -> bytes:
-        request = chat_request(
+    ) -> dict[str, Any]:
+        return chat_request(
             system=instructed(boxes, self._max_regions),
             question=question,
             jpeg=upload.jpeg if with_image else None,
@@ -257,10 +283,9 @@ class CloudClient:
             schema=reply_schema(boxes, self._max_regions) if with_schema else None,
             reasoning_effort=self._effort,
         )
-        return json.dumps(request).encode()
 
     def _ill(self, status: Status, error: str, sent: int = 0, retry_after: float = 0.0) -> CloudResult:
-        return CloudResult(status, error=self._api.redacted(error), bytes_up=sent, ill=True, retry_after=retry_after)
+        return CloudResult(status, error=self._server.redacted(error), bytes_up=sent, ill=True, retry_after=retry_after)
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:
@@ -268,5 +293,5 @@ async def _by(deadline: float, work: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.wait_for(work, deadline - asyncio.get_running_loop().time())
 
 
-def _reason(error: Exception) -> str:
-    return clean_text(str(error), 160) or type(error).__name__
+def _effort_refused(error: Rejected) -> str:
+    return f"the server takes no reasoning_effort and is asked without it from now on ({error})"

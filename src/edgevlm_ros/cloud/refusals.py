@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of a chat request that some servers refuse by name, though they can be asked without them.
+
+What a server refuses is found out with the first request and remembered by the client that asks; nobody has to know it
+beforehand. See structured_output for the reply's schema, which servers refuse in more ways.
+"""
+
+import re
+from collections.abc import Set
+from typing import Any
+
+from edgevlm_ros.cloud.failures import Rejected
+
+_RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
+_OPTIONAL = (*_RENAMED, "temperature", "reasoning_effort", "logprobs", "stream_options", "cache_prompt")
+
+
+def named_by(error: Rejected, request: dict[str, Any]) -> frozenset[str]:
+    """The fields of a request for which it was refused, as far as they can be left out."""
+    if error.code not in (400, 422):
+        return frozenset()
+    return frozenset(name for name in _OPTIONAL if name in request and re.search(rf"\b{name}\b", error.said))
+
+
+def without(refused: Set[str], request: dict[str, Any]) -> dict[str, Any]:
+    """The request without these fields; one that has another name at other servers gets it, unless that is refused."""
+    kept = {name: value for name, value in request.items() if name not in refused}
+    for name in refused & request.keys():
+        other = _RENAMED.get(name, name)
+        if other not in refused:
+            kept[other] = request[name]
+    return kept
