@@ -43,6 +43,10 @@ def errors() -> list[BaseException]:
     found: list[BaseException] = [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of ..."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/opt/pytorch/c10/cuda/CUDACachingAllocator.cpp":995, please '
+            "report a bug to PyTorch. "
+        ),
         RuntimeError("std::bad_alloc"),
         RuntimeError("could not create a primitive"),
         MemoryError(),
@@ -56,7 +60,7 @@ def errors() -> list[BaseException]:
 
 
 def test_a_lack_of_memory_is_told_from_other_trouble() -> None:
-    assert len(errors()) == 8
+    assert len(errors()) == 9
     assert [error for error in errors() if not ran_out_of_memory(error)] == []
     assert not ran_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not ran_out_of_memory(RuntimeError("could not create a primitive descriptor for a matmul"))

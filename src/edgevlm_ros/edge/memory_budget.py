@@ -32,10 +32,12 @@ LOADING_ADVICE = (
     "where only the GPU is full, or end what else takes memory"
 )
 
-# torch on CUDA and CPU, cuBLAS and cuDNN, the C++ library, OpenCV, the kernel, oneDNN
+# torch on CUDA and CPU, cuBLAS and cuDNN, the C++ library, OpenCV, the kernel, oneDNN; torch on Tegra, which fails
+# when it asks NVML for the memory that is left
 _SAYS = re.compile(
     r"out of memory|not enough memory|insufficient memory|(can't|cannot|could not|unable to|failed to) allocate"
-    r"|alloc_failed|bad_alloc|could not create a (primitive|memory object)$",
+    r"|alloc_failed|bad_alloc|NVML_SUCCESS == r INTERNAL ASSERT FAILED at .*CUDACachingAllocator"
+    r"|could not create a (primitive|memory object)$",
     re.IGNORECASE,
 )
 
