@@ -158,6 +158,60 @@ def test_padding_at_the_end_of_rows_is_not_picture() -> None:
     np.testing.assert_array_equal(to_rgb(raw(RED_BLUE, "rgb8", step=32, data=padded.tobytes())), RED_BLUE)
 
 
+PLANES = RNG.integers(0, 256, (9, 8), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "encoding", "size"),
+    [(RED_BLUE, "rgb8", (6, 8)), (PLANES, "nv12", (6, 8)), (RNG.integers(0, 256, (3, 30), np.uint8), "nv24", (3, 10))],
+)
+def test_drivers_may_pad_all_rows_but_the_last_and_send_more_than_the_image(
+    pixels: np.ndarray, encoding: str, size: tuple[int, int]
+) -> None:
+    height, width = size
+    whole = {"height": height, "width": width}
+    row = width * (3 if encoding == "rgb8" else 1)
+    plain = to_rgb(raw(pixels, encoding, step=row, **whole))
+    rows = np.frombuffer(pixels.tobytes(), np.uint8).reshape(-1, row)
+    if encoding == "nv24":  # a row of its colours is twice as long, and so is its padding
+        luma, colours = rows[:3], rows[3:].reshape(3, 2 * row)
+        data = np.pad(luma, ((0, 0), (0, 5))).tobytes() + np.pad(colours, ((0, 0), (0, 10))).tobytes()[:-10]
+    else:
+        data = np.pad(rows, ((0, 0), (0, 5))).tobytes()[:-5]
+    np.testing.assert_array_equal(to_rgb(raw(pixels, encoding, step=row + 5, data=data, **whole)), plain)
+    longer = pixels.tobytes() + bytes(99)
+    np.testing.assert_array_equal(to_rgb(raw(pixels, encoding, step=row, data=longer, **whole)), plain)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "mono8", "mono16", "yuyv"])
+def test_a_step_of_zero_is_a_row_without_padding(encoding: str) -> None:
+    layout = images._LAYOUTS[encoding]
+    pixels = RNG.integers(0, 256, (4, 6, layout.channels)).astype(layout.dtype)
+    np.testing.assert_array_equal(to_rgb(raw(pixels, encoding, step=0)), to_rgb(raw(pixels, encoding)))
+
+
+@pytest.mark.parametrize("kind", ["mono16", "bayer_rggb16", "png"])
+def test_twelve_bits_at_the_lower_end_of_sixteen_are_told_once(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_dark", set())
+
+    def of(pixels: np.ndarray) -> SimpleNamespace:
+        if kind != "png":
+            return raw(pixels, kind, header=SimpleNamespace(frame_id="camera"))
+        return compressed(cv2.imencode(".png", pixels)[1].tobytes(), "mono16; png compressed ")
+
+    wide = SMOOTH[..., 0].astype(np.uint16)
+    to_rgb(of(wide << 8))
+    to_rgb(of(np.zeros_like(wide)))
+    assert not caplog.records, "a bright and a black picture are no sign of 12 bits"
+    for _ in range(2):
+        np.testing.assert_array_equal(to_rgb(of(wide << 4)).max(), 3)
+    (record,) = caplog.records
+    assert record.args is not None
+    assert record.args[-1] == 60 * 16, "the brightest of every fourth pixel"
+
+
 def test_result_is_its_own_memory() -> None:
     message = raw(RED_BLUE, "rgb8", data=bytearray(RED_BLUE.tobytes()))
     rgb = to_rgb(message)
@@ -231,7 +285,13 @@ def test_truncated_file_is_refused(data: bytes, kept: float) -> None:
         (raw(np.zeros((0, 0, 3), np.uint8), "rgb8"), "0x0"),
         (raw(RED_BLUE, "rgb8", data=b"", height=0), "8x0"),
         (raw(RED_BLUE, "rgb8", data=RED_BLUE.tobytes()[:-1]), r"143 bytes.*24 x 6 = 144"),
-        (raw(RED_BLUE, "rgb8", step=0), r"step is 0.*24"),
+        (raw(RED_BLUE, "rgb8", step=0, data=RED_BLUE.tobytes() + b"1"), r"step is 0.*24"),
+        (raw(RED_BLUE, "rgb8", step=32, data=bytes(183)), r"183 bytes.*32 x 6 = 192"),
+        (raw(RED_BLUE, "RGB8"), r"did you mean 'rgb8'"),
+        (raw(RED_BLUE, "rgb"), r"did you mean 'rgb8'"),
+        (raw(RED_BLUE, "bgr8 "), r"did you mean 'bgr8'"),
+        (compressed(b"\0\0\0\1\x67", "h264"), r"h264 video.*JPEG"),
+        (compressed(b"\0\0\0\1\x67", "H265"), r"hevc video.*JPEG"),
         (raw(np.zeros((2, 3, 2), np.uint8), "yuyv"), "yuyv"),
         (compressed(b""), "empty"),
         (compressed(b"hello"), "neither JPEG nor PNG"),

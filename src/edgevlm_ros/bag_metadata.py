@@ -6,6 +6,7 @@ A launch file asks in ROS's own Python, where the library that reads bags need n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,15 @@ import yaml
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED)
+VIDEO_TYPES = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")
+_CODECS = (
+    ("264|avc", "h264"),
+    ("265|hevc", "hevc"),
+    ("av1", "av1"),
+    ("vp9", "vp9"),
+    ("vp8", "vp8"),
+    ("mpeg4", "mpeg4"),
+)
 _QUESTION = "edgevlm_msgs/msg/Question"
 _OURS = ("Answer", "CloudContext", "Focus", "Metrics")
 _MADE_ANEW = ("diagnostic_msgs/msg/DiagnosticArray", *(f"edgevlm_msgs/msg/{name}" for name in _OURS))
@@ -29,6 +39,13 @@ class MetadataError(Exception):
 def likeliest_camera(topics: Iterable[Topic]) -> str:
     """Of topics with images the likeliest camera's: colour, then JPEG, then many."""
     return min(topics, key=lambda t: ("depth" in t[0].lower(), t[1] != COMPRESSED, -t[2], t[0]))[0]
+
+
+def video_codec(format: str) -> str:
+    """FFmpeg's name of the codec that a message's format or encoding tells ('h264', 'hevc_nvenc', 'libx264;yuv420p');
+    empty if it is none of a video's."""
+    name = format.partition(";")[0].lower()
+    return next((codec for pattern, codec in _CODECS if re.search(pattern, name)), "")
 
 
 def camera_of(bag: Path) -> str:

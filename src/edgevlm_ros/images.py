@@ -10,6 +10,7 @@ another NumPy than torch brought fails when it converts.
 from __future__ import annotations
 
 import io
+import logging
 import re
 from array import array
 from dataclasses import dataclass
@@ -20,12 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from edgevlm_ros.bag_metadata import video_codec
+from edgevlm_ros.nearest import suggestion
+
 MAX_PIXELS = 64_000_000  # of a compressed image: a few bytes of header must not claim gigabytes
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_PIXELS = 512  # in a byte: each 8x8 block takes one bit at least (ITU-T T.81, F.1.2.1)
+_DARK = 1 << 12  # of 16 bits; what stays below has at most 15 of 255 when it is shown
 _JPEG_WORK = 10 * MAX_PIXELS  # a progressive JPEG of libjpeg has ten scans, and each goes over all of the picture
+
+
+log = logging.getLogger(__name__)
 
 
 class ImageError(ValueError):
@@ -106,31 +114,57 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
         raise ImageError(f"the image is {width}x{height}: it has no pixels. Look at what publishes it")
     dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
     row, step = width * layout.channels * dtype.itemsize, int(message.step)
+    there = len(message.data)
+    if not step and there == row * height * layout.halves // 2:
+        step = row  # some drivers leave it empty
     if step < row:
         raise ImageError(f"step is {step} bytes, but a row of {width} pixels {encoding} has {row}")
     if layout.halves == 3 and (height % 2 or width % 2):
         raise ImageError(f"a {width}x{height} image cannot be {encoding}: four pixels share a colour")
     size, share = step * height * layout.halves // 2, {2: "", 3: "1.5 x ", 6: "3 x "}[layout.halves]
-    if len(message.data) != size:
+    padding = (step - row) * (2 if layout.halves == 6 else 1)  # V4L2 drivers leave out that of the last row
+    if there < size - padding:
         told = f"{share}step x height is {share}{step} x {height} = {size}"
-        raise ImageError(f"data has {len(message.data)} bytes, but {told}")
-    if _BRIDGE is not None and encoding.endswith("8"):
+        raise ImageError(f"data has {there} bytes, but {told}")
+    if _BRIDGE is not None and encoding.endswith("8") and (there, int(message.step)) == (size, step):
         try:
             return np.array(_BRIDGE.imgmsg_to_cv2(message, "rgb8"))
         except Exception as error:
             raise ImageError(f"cv_bridge cannot convert this {encoding} image: {_first_line(error)}") from None
+    data = np.frombuffer(message.data, np.uint8)[:size]  # GStreamer's buffers are longer
+    if there < size:
+        data = np.pad(data, (0, size - there))
     if layout.halves > 2:
-        return _semi_planar(np.frombuffer(message.data, np.uint8), height, width, step, layout)
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :row]
+        return _semi_planar(data, height, width, step, layout)
+    rows = data.reshape(height, step)[:, :row]
     pixels = np.ascontiguousarray(rows).view(dtype).reshape(height, width, layout.channels)
     if dtype.itemsize == 2:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = _upper_bytes(pixels, message, encoding)
     if layout.to_rgb is None:
         return pixels.copy()
     try:
         return cv2.cvtColor(pixels, layout.to_rgb)  # type: ignore[return-value]
     except cv2.error as error:
         raise ImageError(f"a {width}x{height} image cannot be {encoding}: {_first_line(error)}") from None
+
+
+_dark: set[tuple[str, str]] = set()  # cameras and encodings of which it was said
+
+
+def _upper_bytes(pixels: NDArray[Any], message: Any, encoding: str) -> NDArray[np.uint8]:
+    """16 bits as 8. The same numbers give the same pixels in every frame, so nothing is stretched: a sensor of 12 bits
+    whose driver puts them at the lower end is nearly black, which is said once."""
+    camera = str(getattr(getattr(message, "header", None), "frame_id", ""))
+    if (camera, encoding) not in _dark and 0 < (highest := int(pixels[::4, ::4].max())) < _DARK:
+        _dark.add((camera, encoding))
+        log.warning(
+            "the %s images%s are nearly black: no value is above %d of 65535. If the sensor has 10 or 12 bits, let its "
+            "driver publish 8 bits (mono8, bayer_rggb8, ...), or shift the values to the upper end of the 16",
+            encoding,
+            f" of {camera}" if camera else "",
+            highest,
+        )
+    return (pixels >> 8).astype(np.uint8)
 
 
 def _semi_planar(data: NDArray[np.uint8], height: int, width: int, step: int, layout: _Layout) -> NDArray[np.uint8]:
@@ -160,6 +194,11 @@ def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
         height, width = _check_png(data)
     elif data.startswith((b"II*\0", b"MM\0*")) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP"):
         height, width = _check_other(data)
+    elif codec := video_codec(str(message.format)):
+        raise ImageError(
+            f"format {str(message.format)[:40]!r} is {codec} video, of which no frame can be decoded alone. Let the "
+            "camera publish JPEG or raw images, or have the video decoded before (ros2 run image_transport republish)"
+        )
     else:
         what = f"the compressed image (format {str(message.format)[:40]!r})"
         raise ImageError(f"{what} is neither JPEG nor PNG, TIFF or WebP")
@@ -167,12 +206,16 @@ def _compressed_to_rgb(message: Any) -> NDArray[np.uint8]:
         raise ImageError(f"the compressed image is {width}x{height}: it has no pixels")
     if height * width > MAX_PIXELS:
         raise ImageError(f"the compressed image is {width}x{height}: more than {MAX_PIXELS} pixels")
+    depth = cv2.IMREAD_ANYDEPTH if data.startswith(_PNG) else 0
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION | depth
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"the compressed image cannot be decoded: {_first_line(error)}") from None
     if pixels is None:
         raise ImageError(f"the compressed image ({len(data)} bytes) is damaged and cannot be decoded")
+    if pixels.dtype == np.uint16:
+        pixels = _upper_bytes(pixels, message, encoding)
     if pixels.ndim == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
     # image_transport compresses the mosaic of a Bayer camera as it is, and has its name in the format
@@ -233,7 +276,7 @@ def _what(encoding: str) -> str:
         return f"{encoding} is a depth image"
     if _NUMBERS.fullmatch(encoding):
         return f"{encoding} does not say which colours its numbers are"
-    return f"{encoding[:40]!r} is unknown" if encoding else "is empty"
+    return f"{suggestion(encoding[:40], ENCODINGS)} is unknown" if encoding else "is empty"
 
 
 def _advice(encoding: str) -> str:

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from edgevlm_ros.bag_metadata import VIDEO_TYPES
 from edgevlm_ros.nodes import camera_health, qos
 from edgevlm_ros.nodes.arrivals import Arrival
 from edgevlm_ros.nodes.camera_health import COMPRESSED, RAW, Clocks, Graph, Publisher, Wanted
@@ -79,6 +80,19 @@ def test_one_camera_of_several_is_remapped_by_its_own_name() -> None:
     wanted = Wanted("front/image", "/robot/front/image/compressed", COMPRESSED, qos.NEWEST_IMAGE)
     text = silence(Graph(0, [], {"/cam0/image_raw": (RAW, 1)}), wanted)
     assert text.endswith("remap 'front/image' to /cam0/image_raw and set image_transport:=raw")
+
+
+@pytest.mark.parametrize("kind", VIDEO_TYPES)
+def test_a_camera_that_publishes_only_video_is_told_from_none_and_comes_after_every_image(kind: str) -> None:
+    video = {"/camera/image_raw/ffmpeg": (kind, 1)}
+    text = silence(Graph(0, [], video))
+    assert "/camera/image_raw/ffmpeg is video" in text
+    assert "republish" in text
+    image = {"/elsewhere": (COMPRESSED, 1)}
+    assert camera_health.likeliest(WANTED, {**video, **image}) == ["/elsewhere", "/camera/image_raw/ffmpeg"]
+    health = camera_health.unreachable(WANTED, Graph(0, [replace(CAMERA, type=kind)]))
+    assert health is not None
+    assert "it is video" in health[1]
 
 
 def test_many_topics_are_counted_and_not_all_told() -> None:

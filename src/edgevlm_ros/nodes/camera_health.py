@@ -16,12 +16,13 @@ from itertools import pairwise
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from edgevlm_ros.bag_metadata import IMAGE_TYPES, VIDEO_TYPES
 from edgevlm_ros.nodes.arrivals import Arrival, typical_age
 
 Health = tuple[bytes, str]
 """Level of a DiagnosticStatus, and what it says."""
 
-RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+RAW, COMPRESSED = IMAGE_TYPES
 NO_IMAGE_AFTER_S = 5.0
 OTHER_CLOCK_S = 10.0
 """An image that is older than this, or as far in the future, was not late: it was stamped by another clock."""
@@ -31,6 +32,10 @@ _STANDING_IMAGES, _STANDING_S = 5, 2.0
 _JUMPS_BACK = 3  # a looping bag jumps once a round
 _LISTED = 6
 _YEAR_S = 365 * 86400
+_VIDEO = (
+    "video, which these nodes do not decode: let the camera publish JPEG or raw images too, or republish it as raw "
+    "(for ffmpeg_image_transport: ros2 run image_transport republish, in_transport ffmpeg)"
+)
 _OWN = ("/focus/map", "/focus/overlay")
 
 
@@ -138,16 +143,19 @@ def likeliest(wanted: Wanted, others: Mapping[str, tuple[str, int]]) -> list[str
     """Image topics by how likely they are the one that is meant, the likeliest first."""
     base = base_name(wanted.topic)
 
-    def rank(topic: str) -> tuple[bool, bool, float, bool, str]:
+    def rank(topic: str) -> tuple[bool, bool, bool, float, bool, str]:
         depth = "depth" in topic.lower() and "depth" not in base.lower()
         near = SequenceMatcher(None, base, base_name(topic)).ratio()
-        return base_name(topic) != base, depth, -near, others[topic][0] != wanted.type, topic
+        kind = others[topic][0]
+        return kind in VIDEO_TYPES, base_name(topic) != base, depth, -near, kind != wanted.type, topic
 
     return sorted(others, key=rank)
 
 
 def advice(wanted: Wanted, topic: str, kind: str) -> str:
     """What to set so that the images of another topic are taken."""
+    if kind in VIDEO_TYPES:
+        return f"{topic} is {_VIDEO}"
     transport = "compressed" if kind == COMPRESSED else "raw"
     steps = []
     if base_name(topic) != base_name(wanted.topic):
@@ -165,7 +173,12 @@ def base_name(topic: str) -> str:
 
 def is_choice(topic: str, types: Sequence[str]) -> bool:
     """Whether a topic may be a camera's: our own pictures and image_transport's depth images are not."""
-    return not topic.endswith((*_OWN, "/compressedDepth")) and bool({RAW, COMPRESSED} & set(types))
+    return not topic.endswith((*_OWN, "/compressedDepth")) and bool(kind_of(types))
+
+
+def kind_of(types: Sequence[str]) -> str:
+    """Of a topic's types the one with images; empty if there is none."""
+    return next((kind for kind in (RAW, COMPRESSED, *VIDEO_TYPES) if kind in types), "")
 
 
 def bad_stamps(
@@ -237,6 +250,8 @@ def _wrong_type(wanted: Wanted, publishers: Sequence[Publisher]) -> str:
     text = f"no image can come on {wanted.topic}, which is published with another type ({told}; taken: {wanted.type})"
     kinds = {publisher.type for publisher in publishers}
     base = base_name(wanted.topic)
+    if kinds & set(VIDEO_TYPES):
+        return f"{text}: it is {_VIDEO}"
     if wanted.type == RAW and COMPRESSED in kinds and base != wanted.topic:
         return f"{text}: remap '{wanted.name}' to {base} and set image_transport:=compressed"
     if wanted.type == RAW and COMPRESSED in kinds:

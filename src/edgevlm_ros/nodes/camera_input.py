@@ -151,8 +151,7 @@ class CameraInput:
         found = {}
         for topic, types in self._node.get_topic_names_and_types():
             if camera_health.is_choice(topic, types) and (count := self._node.count_publishers(topic)):
-                kind = camera_health.RAW if camera_health.RAW in types else camera_health.COMPRESSED
-                found[topic] = kind, count
+                found[topic] = camera_health.kind_of(types), count
         found.pop(self.topic, None)
         return found
 

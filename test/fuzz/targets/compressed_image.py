@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from edgevlm_ros.cloud.jpeg import as_it_is, without_metadata
 from edgevlm_ros.images import MAX_PIXELS, ImageError, to_rgb
 
-FORMATS = ("jpeg", "png", "rgb8; jpeg compressed bgr8", "bayer_rggb8; png compressed ", "16UC1; compressedDepth", "")
+FORMATS = (
+    "jpeg",
+    "png",
+    "rgb8; jpeg compressed bgr8",
+    "bayer_rggb8; png compressed ",
+    "16UC1; compressedDepth",
+    "",
+    "h264",
+)
 WORDS = (
     b"\xff\xd8", b"\xff\xd9", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xc4", b"\xff\xdb", b"\xff\xdd", b"\xff\xe1",
     b"\xff\xee\x00\x0eAdobe", b"\xff\xe0\x00\x10JFIF\x00", b"\x89PNG\r\n\x1a\n", b"IHDR", b"IDAT", b"IEND", b"PLTE",

@@ -11,7 +11,7 @@ from edgevlm_ros.images import ENCODINGS, ImageError, to_rgb
 
 WORDS: tuple[bytes, ...] = ()
 LONGEST = 512
-NAMES = (*ENCODINGS, "16UC1", "32FC1", "8UC2", "", "h264", "rgb8\0", "RGB8")
+NAMES = (*ENCODINGS, "16UC1", "32FC1", "8UC2", "", "h264", "rgb8\0", "RGB8", "bgr8 ")
 _PIXEL = (1, 2, 3, 4, 6, 8)
 _HALVES = (2, 3, 6)
 
@@ -19,13 +19,17 @@ _HALVES = (2, 3, 6)
 def check(data: bytes) -> None:
     if len(data) < 9:
         return
-    name, big, height, width, padding, pixel, halves, exact = data[:8]
+    name, big, height, width, padding, pixel, halves, flags = data[:8]
     encoding, fill = NAMES[name % len(NAMES)], data[8:]
-    if exact & 2:  # sizes that no memory holds
+    if flags & 2:  # sizes that no memory holds
         height, width = height << 24, width << 24
     step = max(0, width * _PIXEL[pixel % len(_PIXEL)] + padding % 32 - 8)
     size = min(step * height * _HALVES[halves % len(_HALVES)] // 2, 1 << 20)
-    pixels = fill if exact & 1 else (fill * (size // len(fill) + 1))[:size]
+    if flags & 8:  # padding that the last row lacks, or bytes behind it
+        size = max(0, size + (flags >> 4) - 8)
+    if flags & 4:
+        step = 0
+    pixels = fill if flags & 1 else (fill * (size // len(fill) + 1))[:size]
     message = SimpleNamespace(
         height=height, width=width, encoding=encoding, is_bigendian=big, step=step, data=np.frombuffer(pixels, np.uint8)
     )
@@ -41,7 +45,9 @@ def check(data: bytes) -> None:
     assert rgb.flags.writeable
     if encoding in ("rgb8", "bgr8", "mono8"):
         channels = 1 if encoding == "mono8" else 3
-        rows = message.data.reshape(height, step)[:, : width * channels].reshape(height, width, channels)
+        step = step or width * channels
+        padded = np.pad(message.data, (0, max(0, step * height - len(pixels))))[: step * height]
+        rows = padded.reshape(height, step)[:, : width * channels].reshape(height, width, channels)
         np.testing.assert_array_equal(
             rgb, rows[..., ::-1] if encoding == "bgr8" else np.repeat(rows, 4 - channels, 2)[..., :3]
         )
