@@ -29,6 +29,8 @@ DATASETS = {
 }
 POLICIES = (
     "edge_only",
+    "edge_centre_view",
+    "edge_centre_memory",
     "cloud_only",
     "offload_confidence",
     "offload_deadline",
@@ -118,7 +120,7 @@ def make_run(stream: Stream, policy: str, delay: str, seed: int = 0) -> Run:
         for verdict in verdicts
     )
     duration = (stream.stamps[-1] - stream.stamps[0] + STEP) / 1e9
-    calls = 0 if policy == "edge_only" else int(duration / 2)
+    calls = 0 if policy.startswith("edge_") else int(duration / 2)
     return Run(
         policy=policy,
         dataset=stream.dataset,

@@ -50,7 +50,7 @@ def accuracy_over_delay(results: Results) -> bytes:
             says,
             lead
             + ("Bands: 95 %, bootstrap over scenes. " if bands else "")
-            + ("Tint: what any transfer could gain." if tint else ""),
+            + ("Tint: what transfer with one view and no memory could gain." if tint else ""),
         )
         return png(figure)
 
@@ -73,7 +73,8 @@ def accuracy_by_dataset(results: Results) -> bytes:
         title(
             figure,
             "Each task by itself",
-            "Blue: edgeVLM. Dashed: edge only, cloud without delay. Dotted: limit of any transfer. Grey: the others.",
+            "Blue: edgeVLM. Dashed: edge only, cloud without delay. Dotted: limit of transfer, one view, no memory. "
+            "Grey: the others.",
         )
         return png(figure)
 

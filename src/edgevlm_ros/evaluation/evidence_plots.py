@@ -39,7 +39,8 @@ def accuracy_over_bytes(results: Results) -> bytes:
         title(
             figure,
             "What a byte to the cloud buys",
-            "Bars: 95 %, bootstrap over scenes. Dashed: edge only, cloud without delay. Dotted: limit of any transfer.",
+            "Bars: 95 %, bootstrap over scenes. Dashed: edge only, cloud without delay. "
+            "Dotted: limit of transfer, one view, no memory.",
         )
         return png(figure)
 

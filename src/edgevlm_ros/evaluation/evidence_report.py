@@ -50,7 +50,8 @@ _THUMB = 240  # pixels, width
 _CAPTIONS = {
     "accuracy_over_delay": "Streaming accuracy: the share of moments at which the newest published answer is right for "
     "that moment, so that a late answer costs as much as a wrong one (after sAP, Li et al., ECCV 2020). The limit of "
-    "any transfer is computed from what each model can resolve: the edge now, the cloud on its last returned keyframe.",
+    "transfer is computed from what each model can resolve: the edge now in the whole frame, the cloud on its last "
+    "returned keyframe. Who has a second view or a memory may come above it.",
     "regimes": "Each moment is sorted by how long the facts of its answer live around it. Left, by the part that lives "
     "longest: as long as that lasts, a late answer can still tell something. Right, by the part that ends first: so "
     "long a late answer stays right as a whole. Each cell has an edge only of its own.",
@@ -191,7 +192,9 @@ def _cards(results: Results) -> list[dict[str, str]]:
     if gap := results.share_of_gap(OURS, delay):
         cards.append((f"{100 * gap.value:.0f} %", f"of the gap from edge to cloud closed {late}", True))
     if limit := results.share_of_gap(OURS, delay, ceiling=LIMIT):
-        cards.append((f"{100 * limit.value:.0f} %", "of what any transfer could gain there", True))
+        cards.append(
+            (f"{100 * limit.value:.0f} %", "of what transfer with one view and no memory could gain there", True)
+        )
     return [{"value": value, "label": label, "ours": "ours" if ours else ""} for value, label, ours in cards]
 
 

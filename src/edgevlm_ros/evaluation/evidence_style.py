@@ -27,6 +27,8 @@ LINES = {  # colour, width, dashes; others are grey
     LIMIT: (BLUE, 1.3, ":"),
 }
 MARKS = {
+    "edge_centre_view": "<",
+    "edge_centre_memory": ">",
     "cloud_only": "s",
     "offload_confidence": "^",
     "offload_deadline": "v",

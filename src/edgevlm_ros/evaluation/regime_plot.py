@@ -20,6 +20,8 @@ from edgevlm_ros.evaluation.results import FLOOR, OURS, delay_label, policy_labe
 _COLOURS = {  # that the colour-blind can tell apart (Okabe and Ito, 2008)
     FLOOR: "#9ca3af",
     OURS: BLUE,
+    "edge_centre_view": "#8b6f47",
+    "edge_centre_memory": "#5b4636",
     "cloud_only": "#e69f00",
     "parallel_fuse": "#009e73",
     "offload_confidence": "#cc79a7",
@@ -27,7 +29,7 @@ _COLOURS = {  # that the colour-blind can tell apart (Okabe and Ito, 2008)
     "partitioned": "#d55e00",
     "speculative": "#56b4e9",
 }
-_OTHER = "#8b6f47"
+_OTHER = "#334155"
 _ASKS = {
     "shortest": "how long the whole answer stays true",
     "longest": "how long a part of the answer stays true",

@@ -23,6 +23,8 @@ FLOOR, LIMIT, CEILING = "edge_only", "transfer_limit", "cloud_oracle"
 OURS = "edgevlm"
 LABELS = {  # in the order of tables
     "edge_only": "edge only",
+    "edge_centre_view": "edge only, centre view",
+    "edge_centre_memory": "edge only, centre view, memory",
     "cloud_only": "cloud only",
     "offload_confidence": "offload by confidence",
     "offload_deadline": "offload by deadline",
@@ -36,7 +38,7 @@ LABELS = {  # in the order of tables
     "edgevlm_random_regions": "edgeVLM, random regions",
     **{f"edgevlm_every_{period}s": f"edgeVLM, keyframe every {period} s" for period in (1, 2, 3, 4, 6, 8)},
     **{f"edgevlm_signs_{longest}s": f"edgeVLM, keyframe at a sign or after {longest} s" for longest in (3, 6, 10)},
-    "transfer_limit": "limit of any transfer",
+    "transfer_limit": "limit of transfer, one view, no memory",
     "cloud_oracle": "cloud without delay",
 }
 BY_PERIOD = tuple(policy for policy in LABELS if policy.startswith(f"{OURS}_every_"))
@@ -47,7 +49,12 @@ VARIANTS = (*ABLATIONS, *BY_PERIOD, *BY_SIGNS)
 """Of our own policy: with less in it, and with other keyframes."""
 BOUNDS = (LIMIT, CEILING)
 _TELLING_S = 3.0  # the delay that titles speak of, or the nearest to it
-_WITHOUT_CLOUD_DELAY = (FLOOR, CEILING)  # the same at every delay, so one run of them serves all
+_WITHOUT_CLOUD_DELAY = (
+    FLOOR,
+    "edge_centre_view",
+    "edge_centre_memory",
+    CEILING,
+)  # the same at every delay, so one run of them serves all
 
 
 class Results:

@@ -108,12 +108,19 @@ class Scene(Timeline):
             self._feature_bytes[keep] = len(self.large().features(self.stream.upload(self.begin), keep))
         return self._feature_bytes[keep]
 
-    def turns(self) -> Iterator[tuple[Taken, Question, Completion, int]]:
-        """The small model alone, frame after frame: what it took, was asked, said, and when it was done."""
+    def turns(
+        self, kind: str = timings.EDGE, complete: Callable[[int, Question], Completion] | None = None
+    ) -> Iterator[tuple[Taken, Question, Completion, int]]:
+        """The small model alone, frame after frame: what it took, was asked, said, and when it was done.
+
+        kind: of the measured times, what an answer takes. complete: answers a question about the frame of a stamp, if
+        not `plain`.
+        """
+        complete = complete or self.plain
         camera, free = Camera(self.stream.stamps), self.begin
         while (taken := camera.take(free)) is not None:
             question = self.question(taken.start)
             free = taken.start
             if question is not None:
-                free = taken.start + self.cost(timings.EDGE, taken.stamp)
-                yield taken, question, self.plain(taken.stamp, question), free
+                free = taken.start + self.cost(kind, taken.stamp)
+                yield taken, question, complete(taken.stamp, question), free

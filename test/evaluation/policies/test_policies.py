@@ -15,7 +15,7 @@ def test_names_choose_policies_in_the_order_of_tables() -> None:
     assert [policy.name for policy in chosen(["edgevlm", "edge_only"])] == ["edge_only", "edgevlm"]
     assert tuple(policy.name for policy in chosen(["ablations"])) == ABLATIONS
     assert tuple(policy.name for policy in chosen(["keyframes"])) == KEYFRAMES
-    assert len(chosen(["all"])) == len(POLICIES) == 23
+    assert len(chosen(["all"])) == len(POLICIES) == 25
     with pytest.raises(ValueError, match="unknown policy 'edgy': take some of edge_only"):
         chosen(["edgy"])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from edgevlm_ros.evaluation.policies import (
     cloud_only,
     cloud_oracle,
+    edge_centre,
     edge_only,
     edgevlm,
     keyframes,
@@ -22,6 +23,8 @@ from edgevlm_ros.evaluation.policies.policy import Policy
 
 _ALL = (
     edge_only.POLICY,
+    edge_centre.VIEW,
+    edge_centre.MEMORY,
     cloud_only.POLICY,
     offload_confidence.POLICY,
     offload_deadline.POLICY,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best that any transfer of context could do, from the ground truth of what can be seen where.
+"""What transfer of context could do with one view of each frame and no memory, from the ground truth of what is seen.
 
-An answer is right if the small model can see each fact of it now, or the large one could see it on the last keyframe
-that has returned: the same value of the same thing. Otherwise it is what the small model says alone.
+An answer is right if the small model can see each fact of it in the whole frame now, or the large one could see it on
+the last keyframe that has returned: the same value of the same thing. Otherwise it is what the small model says alone.
+A second view, or what was seen on earlier frames, may tell more: this bounds no policy that has either.
 """
 
 from __future__ import annotations
@@ -43,4 +44,6 @@ def _by(call: Call, now: int) -> bool:
     return call.arrival is not None and call.arrival <= now
 
 
-POLICY = Policy("transfer_limit", "the best that any transfer could do, by the ground truth", play, needs_facts=True)
+POLICY = Policy(
+    "transfer_limit", "what transfer could do with one view and no memory, by the ground truth", play, needs_facts=True
+)
