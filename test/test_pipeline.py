@@ -119,6 +119,13 @@ def test_a_late_context_enters_the_next_answer(pipeline: Pipeline, engine: Recor
     assert engine.prompts[1].beta == Focus().beta
 
 
+def test_the_engine_is_told_whose_frame_it_answers(engine: Recorder) -> None:
+    pipeline = Pipeline(engine, WHERE, BARE, camera="front")
+    pipeline.on_frame(frame(1))
+    pipeline.ask(WHAT, frame(1))
+    assert [prompt.camera for prompt in engine.prompts] == ["front", "front"]
+
+
 def test_the_model_is_told_who_spoke_and_how_long_ago(pipeline: Pipeline, engine: Recorder) -> None:
     pipeline.replacement = Replacement()
     pipeline.on_frame(frame(1))

@@ -44,8 +44,8 @@ class Pipeline:
     """Owns the history, the focus and the use of the engine.
 
     clock: seconds, steady; measures the engine. background: whether contexts are taken in by a thread of its own, so
-    that no frame waits for one; else on_context returns when the next frame will know. `replacement`, `focus`
-    and `choices` may be assigned at any time.
+    that no frame waits for one; else on_context returns when the next frame will know. camera: its name, where several
+    share the engine. `replacement`, `focus` and `choices` may be assigned at any time.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Pipeline:
         focus: Focus | None = None,
         clock: Callable[[], float] = time.monotonic,
         background: bool = False,
+        camera: str = "",
     ) -> None:
         self._engine = engine
+        self._camera = camera
         self._clock = clock
         self._lock = threading.Lock()
         self._question = question
@@ -286,6 +288,7 @@ class Pipeline:
                 beta=rule.beta if "attention" in rule.modes else 0.0,
                 keep=rule.keep if "prune" in rule.modes else 1.0,
                 choices=choices,
+                camera=self._camera,
             ),
             on_token,
             stop,

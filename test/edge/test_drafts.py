@@ -12,6 +12,13 @@ def test_a_draft_is_the_last_answer_to_the_same_question() -> None:
     assert (drafts.get("where?"), drafts.get("who?"), drafts.get("when?")) == ((4,), (3,), ())
 
 
+def test_a_draft_is_of_the_same_camera() -> None:
+    drafts = Drafts(capacity=1)
+    drafts.put("where?", [1], "front")
+    drafts.put("where?", [2], "rear")
+    assert (drafts.get("where?", "front"), drafts.get("where?", "rear"), drafts.get("where?")) == ((1,), (2,), ())
+
+
 def test_seconds_passed_and_pixels_of_boxes_make_no_other_question() -> None:
     drafts = Drafts()
     drafts.put("[9 s later]\nwhere?\nperson at 10, 20", [1])

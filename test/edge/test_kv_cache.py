@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import torch
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from edgevlm_ros.edge.kv_cache import BufferedLayer, Prefixes, can_share, new_cache
@@ -37,7 +38,7 @@ def test_the_least_used_beginning_goes_first() -> None:
     model, _ = build("tiny-llava")
     decoder = model.model.language_model
     assert can_share(decoder)
-    prefixes = Prefixes(capacity=2)
+    prefixes = Prefixes()
     for ids in ((1,), (2,)):
         cache = new_cache(decoder)
         for layer in cache.layers:
@@ -46,7 +47,33 @@ def test_the_least_used_beginning_goes_first() -> None:
     used = prefixes.get((1,))
     assert used is not None
     assert used.get_seq_length() == 1
-    prefixes.put((3,), new_cache(decoder))
+    for ids in ((3,), (4,)):
+        prefixes.put(ids, new_cache(decoder))
     assert (1,) in prefixes
     assert (2,) not in prefixes
     assert prefixes.get((2,)) is None
+
+
+def test_every_camera_keeps_its_beginning_whatever_the_others_prepare() -> None:
+    model, _ = build("tiny-llava")
+    decoder = model.model.language_model
+
+    def filled() -> DynamicCache:
+        cache = new_cache(decoder)
+        for layer in cache.layers:
+            layer.update(*states(4))
+        return cache
+
+    prefixes = Prefixes()
+    cameras = [str(number) for number in range(5)]
+    for number, camera in enumerate(cameras):
+        assert prefixes.get((number,), camera) is None
+        prefixes.put((number,), filled())
+    for number in range(5):  # prepared for the next frame of each, at once
+        prefixes.put((10 + number,), filled())
+    assert all((10 + number,) in prefixes and (number,) in prefixes for number in range(5))
+    for number in range(100, 200):  # one camera whose history changes with every frame
+        prefixes.put((number,), filled())
+        prefixes.get((number,), "0")
+    assert all((number,) in prefixes for number in range(1, 5))
+    assert sum((number,) in prefixes for number in range(200)) <= 11

@@ -25,12 +25,14 @@ HISTORY = (Exchange("where is the person?", "on the left, near the door"), Excha
 NEW_TOKENS = 8
 
 
-@cache
-def engine(size: str, reuse: bool = True) -> TransformersEngine:
+def make_engine(size: str, reuse: bool = True) -> TransformersEngine:
     model, processor = build(size)
     family = architecture_of(model.config.model_type)
     assert family is not None
     return TransformersEngine(family(model, processor), size, max_new_tokens=NEW_TOKENS, reuse=reuse)
+
+
+engine = cache(make_engine)
 
 
 def picture(seed: int = 3, width: int = 160, height: int = 120) -> NDArray[np.uint8]:
@@ -289,6 +291,21 @@ def test_an_answer_that_stays_the_same_takes_one_pass(size: str) -> None:
         again = engine(size).complete(prompt)
     assert again.tokens == first.tokens
     assert lengths == [again.prompt_tokens - again.reused_tokens + NEW_TOKENS - 1]
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_each_of_many_cameras_reuses_its_beginning_and_its_last_answer(count: int) -> None:
+    tested = make_engine("tiny-qwen2.5-vl")
+    prompts = [
+        Prompt((Exchange(QUESTION, f"near rack {camera}"),), (picture(camera),), QUESTION, camera=str(camera))
+        for camera in range(count)
+    ]
+    first = [tested.complete(prompt) for prompt in prompts]
+    for _ in range(3):
+        again = [tested.complete(prompt) for prompt in prompts]
+        assert [answer.tokens for answer in again] == [answer.tokens for answer in first]
+        assert all(answer.reused_tokens for answer in again)
+        assert all(answer.accepted_tokens == NEW_TOKENS - 1 for answer in again)
 
 
 @pytest.mark.parametrize("size", TINY)

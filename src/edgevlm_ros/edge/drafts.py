@@ -13,23 +13,24 @@ _DIGIT = re.compile(r"\d")
 
 
 class Drafts:
-    """The last answer to each of the last few questions, as token ids without an end token."""
+    """The last answer to each of the last few questions of each camera, as token ids without an end token."""
 
     def __init__(self, capacity: int = 16) -> None:
         self._capacity = capacity
-        self._answers: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._answers: dict[str, OrderedDict[str, tuple[int, ...]]] = {}
 
-    def get(self, question: str) -> tuple[int, ...]:
+    def get(self, question: str, camera: str = "") -> tuple[int, ...]:
         """Empty for a question that has not been asked of late."""
-        return self._answers.get(_key(question), ())
+        answers = self._answers.get(camera)
+        return answers.get(_key(question), ()) if answers else ()
 
-    def put(self, question: str, tokens: Sequence[int]) -> None:
+    def put(self, question: str, tokens: Sequence[int], camera: str = "") -> None:
         """Remembers an answer in place of the one before."""
-        key = _key(question)
-        self._answers[key] = tuple(tokens)
-        self._answers.move_to_end(key)
-        while len(self._answers) > self._capacity:
-            self._answers.popitem(last=False)
+        key, answers = _key(question), self._answers.setdefault(camera, OrderedDict())
+        answers[key] = tuple(tokens)
+        answers.move_to_end(key)
+        while len(answers) > self._capacity:
+            answers.popitem(last=False)
 
 
 def agreed(draft: Sequence[int], tokens: Sequence[int]) -> int:

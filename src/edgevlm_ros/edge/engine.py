@@ -46,7 +46,8 @@ class Prompt:
     if there is one. pixel_share: pixels that each of them may take, over those of a whole frame; 1 leaves them alone.
     focus: (rows, cols) float32 in 0..1 over the frame, see Engine.grid. beta: strength of the attention bias along it;
     0 leaves the attention alone. keep: share of the frame's visual tokens that the decoder sees, chosen by it.
-    choices: the answers that are allowed, see edge.choices.checked_choices; empty for any.
+    choices: the answers that are allowed, see edge.choices.checked_choices; empty for any. camera: whose frame it is,
+    for what an engine keeps for the next one; changes no answer.
     """
 
     history: tuple[Exchange, ...]
@@ -57,6 +58,7 @@ class Prompt:
     beta: float = 0.0
     keep: float = 1.0
     choices: tuple[str, ...] = ()
+    camera: str = ""
 
 
 @dataclass(frozen=True, slots=True)

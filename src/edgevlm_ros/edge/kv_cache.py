@@ -67,11 +67,15 @@ def can_share(decoder: Any) -> bool:
 
 
 class Prefixes:
-    """The last few beginnings, by their token ids."""
+    """Beginnings by their token ids: that of each camera's last frame, and the last few besides.
 
-    def __init__(self, capacity: int = 3) -> None:
-        self._capacity = capacity
+    spare: how many besides for one camera; one more for each further camera, for its next frame's beginning.
+    """
+
+    def __init__(self, spare: int = 2) -> None:
+        self._spare = spare
         self._caches: OrderedDict[tuple[int, ...], DynamicCache] = OrderedDict()
+        self._current: dict[str, tuple[int, ...]] = {}
 
     def __contains__(self, ids: tuple[int, ...]) -> bool:
         return ids in self._caches
@@ -80,11 +84,15 @@ class Prefixes:
         """Keeps a cache that holds these tokens and perhaps more behind them."""
         self._caches[ids] = cache
         self._caches.move_to_end(ids)
-        while len(self._caches) > self._capacity:
-            self._caches.popitem(last=False)
+        current = set(self._current.values())
+        spare = [each for each in self._caches if each not in current]
+        kept = self._spare + max(len(self._current) - 1, 0)
+        for each in spare[:-kept]:
+            del self._caches[each]
 
-    def get(self, ids: tuple[int, ...]) -> DynamicCache | None:
-        """The cache that holds these tokens and nothing else, for one frame to write behind them."""
+    def get(self, ids: tuple[int, ...], camera: str = "") -> DynamicCache | None:
+        """The cache that holds these tokens and nothing else, for one frame of a camera to write behind them."""
+        self._current[camera] = ids
         cache = self._caches.get(ids)
         if cache is not None:
             self._caches.move_to_end(ids)

@@ -189,12 +189,12 @@ class TransformersEngine:
             prepared = time.monotonic()
             focus = layout.bias(prompt)
             with self._steering(focus):
-                logits, cache, reused = self._prefill(layout, guessed)
+                logits, cache, reused = self._prefill(layout, guessed, camera=prompt.camera)
                 self.architecture.wait()
             first = time.monotonic()
             tokens, confidence = self._decode(logits, guessed, layout, cache, focus, on_token, stop)
             end = time.monotonic()
-            self._drafts.put(prompt.question, tokens)
+            self._drafts.put(prompt.question, tokens, prompt.camera)
         timings = replace(seeing, prefill=first - prepared, decode=end - first)
         self._frame_time = timings.total
         return Completion(
@@ -221,7 +221,7 @@ class TransformersEngine:
             tree = token_tree(answers)
             prepared = time.monotonic()
             with self._steering(layout.bias(prompt)):
-                logits, _, reused = self._prefill(layout, tree.tokens, tree)
+                logits, _, reused = self._prefill(layout, tree.tokens, tree, prompt.camera)
             scores = tree.scores(logits, sorted(self._ends))
             end = time.monotonic()
         if not torch.isfinite(scores).all():
@@ -249,7 +249,9 @@ class TransformersEngine:
         """The tokens to verify; the last one of the longest answer needs no successor, so it comes without a draft."""
         if not self._drafting:
             return ()
-        return tuple(self._drafts.get(prompt.question) if draft is None else draft)[: self._max_new_tokens - 1]
+        if draft is None:
+            draft = self._drafts.get(prompt.question, prompt.camera)
+        return tuple(draft)[: self._max_new_tokens - 1]
 
     def layout(self, prompt: Prompt) -> tuple[Layout, Timings]:
         """Sees what has not been seen, and lays the prompt out; what was seen ahead of it is in its timings too."""
@@ -271,7 +273,7 @@ class TransformersEngine:
         with torch.inference_mode(), self._turns.frame():
             layout, _ = self.layout(prompt)
             with self._steering(layout.bias(prompt)):
-                return self._prefill(layout)[0][0]
+                return self._prefill(layout, camera=prompt.camera)[0][0]
 
     def _embed(self, ids: Tensor) -> Tensor:
         return torch.as_tensor(self._decoder.get_input_embeddings()(ids))
@@ -285,13 +287,13 @@ class TransformersEngine:
         return torch.as_tensor(output.last_hidden_state)
 
     def _prefill(
-        self, layout: Layout, draft: tuple[int, ...] = (), tree: TokenTree | None = None
+        self, layout: Layout, draft: tuple[int, ...] = (), tree: TokenTree | None = None, camera: str = ""
     ) -> tuple[Tensor, Any, int]:
         """Logits behind the prompt and behind each token of the draft, (1 + draft, vocabulary); the cache behind all
         of it; and how many tokens had been there. tree: how the draft's tokens stand, if not in a line."""
         beginning = layout.beginning
         share = bool(beginning) and self._capabilities.reuse
-        cache = self._prefixes.get(beginning) if share else None
+        cache = self._prefixes.get(beginning, camera) if share else None
         reused = 0 if cache is None else len(beginning)
         tokens = layout.ids[:, layout.kept]
         positions = layout.positions[..., layout.kept]

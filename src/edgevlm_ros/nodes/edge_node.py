@@ -97,7 +97,7 @@ class EdgeNode(CameraNode):
         cameras: list[Camera] = []
         for name in edge_parameters.camera_names(value):
             rules = edge_parameters.replacement(value), edge_parameters.focus(value)
-            pipeline = Pipeline(self._engine, Question(""), *rules, background=True)
+            pipeline = Pipeline(self._engine, Question(""), *rules, background=True, camera=name)
             pipeline.choices = edge_parameters.choices(value)
             asking = value["ask.queue"], value["ask.deadline"]
             cameras.append(EdgeCamera(self, name, pipeline, *asking, hangs=len(self._hangs)))
