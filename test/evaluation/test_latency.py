@@ -24,9 +24,9 @@ from edgevlm_ros.evaluation.traces import Sample, Trace
 NAMES = ["0", "3", "lognormal", "dead", "trace:4g_drive", "trace:5g_edge", "trace:wifi_roaming", "trace:tunnel"]
 
 
-def steady(rtt_ms: float = 100.0, up_kbps: float = 8000.0, loss: float = 0.0, timeout: float = 10.0) -> Latency:
+def steady(rtt_ms: float = 100.0, up_kbps: float = 8000.0, loss: float = 0.0) -> Latency:
     """A trace in which nothing changes; 8000 kbps are a megabyte a second."""
-    return TraceLatency(Trace("steady", (Sample(0.0, rtt_ms, up_kbps, loss),), 7.0), timeout=timeout)
+    return TraceLatency(Trace("steady", (Sample(0.0, rtt_ms, up_kbps, loss),), 7.0))
 
 
 def halves(first: float, second: float) -> Trace:
@@ -59,7 +59,7 @@ def test_no_answer_comes_before_it_was_asked_for(
     arrival = latency(name, seed).arrival(sent, bytes_up, 300, compute)
     assert arrival is None or arrival >= sent
     if arrival is not None and name.startswith("trace:"):
-        assert compute <= arrival - sent <= 10.0
+        assert compute <= arrival - sent + 1e-6
 
 
 def test_a_fixed_delay_has_everything_in_it() -> None:
@@ -100,7 +100,7 @@ def test_a_steady_trace_charges_bytes_round_trip_and_computing() -> None:
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 100))
 def test_more_bytes_never_arrive_earlier(size: int, more: int, sent: float) -> None:
-    model = steady(timeout=100.0)
+    model = steady()
     first, second = model.arrival(sent, size, 0, 0.0), model.arrival(sent, size + more, 0, 0.0)
     assert first is not None
     assert second is not None
@@ -109,7 +109,7 @@ def test_more_bytes_never_arrive_earlier(size: int, more: int, sent: float) -> N
 
 @given(st.floats(0, 40), st.integers(1, 10**6))
 def test_bytes_take_the_rates_that_hold_while_they_are_sent(sent: float, size: int) -> None:
-    model = TraceLatency(halves(800.0, 8000.0), seed=5, timeout=60.0)
+    model = TraceLatency(halves(800.0, 8000.0), seed=5)
     done = model._sent(sent, size)
     assert done is not None
     step = 1e-3
@@ -148,11 +148,6 @@ def test_lost_packets_cost_time() -> None:
     assert mean(0.0, 1_500) < mean(0.02, 1_500) < mean(0.02, 60_000) < mean(0.2, 60_000)
     # a packet each way, sent 1 / (1 - loss) times on average, costs 0.2 s each time but the first
     assert mean(0.2, 1_500) - mean(0.0, 1_500) == pytest.approx(2 * 0.25 * 0.2, rel=0.2)
-
-
-def test_what_takes_longer_than_the_time_out_is_lost() -> None:
-    assert steady(timeout=1.0).arrival(0.0, 10_000_000, 0, 0.0) is None
-    assert steady(timeout=1.0).arrival(0.0, 1_000, 0, 2.0) is None
 
 
 @pytest.mark.parametrize(

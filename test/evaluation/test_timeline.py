@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from edgevlm_ros.cloud.budget import Limits
 from edgevlm_ros.cloud.selection import Heard, Reason, Rule
-from edgevlm_ros.evaluation.latency import Dead, Fixed
+from edgevlm_ros.evaluation.latency import Dead, Fixed, TraceLatency
 from edgevlm_ros.evaluation.robot import Bridge
 from edgevlm_ros.evaluation.streams import open_stream
 from edgevlm_ros.evaluation.timeline import Budget, Call, Camera, Taken, Timeline, in_order
+from edgevlm_ros.evaluation.traces import Sample, Trace
 from edgevlm_ros.transfer.types import Question
 from support.small_bag import SmallBag, at_5_hz, stamp, whole
 from support.small_scene import constant
@@ -99,6 +100,13 @@ def test_what_is_lost_or_later_than_the_time_out_never_arrives_and_holds_its_pla
         calls = timeline(tmp_path / type(link).__name__, period=1.0, max_in_flight=1, timeout=3.0).keyframes(link)
         assert times(calls) == [0, 3, 6]
         assert all(call.arrival is None and call.over == call.sent + 3 * SECOND for call in calls)
+
+
+def test_a_slow_trace_answers_a_bridge_that_waits_for_it_and_no_other(tmp_path: Path) -> None:
+    slow = TraceLatency(Trace("slow", (Sample(0.0, 24_000.0, 1e6, 0.0),), 7.0))  # answers take 24 s
+    patient = timeline(tmp_path / "patient", period=1.0, timeout=30.0)
+    assert [call.arrival is None for call in patient.keyframes(slow)] == [False] * len(patient.keyframes(slow))
+    assert all(call.arrival is None for call in timeline(tmp_path / "usual", period=1.0).keyframes(slow))
 
 
 def test_a_policy_that_uploads_twice_as_much_calls_half_as_often(tmp_path: Path) -> None:

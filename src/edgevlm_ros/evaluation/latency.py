@@ -20,6 +20,8 @@ from edgevlm_ros.evaluation.traces import PACKET_BYTES, Trace, TraceError, bundl
 SLOT_S = 0.5
 RETRY_S = 0.2  # at least, until TCP sends a lost packet again: TCP_RTO_MIN of Linux
 
+_NEVER_S = 24 * 3600.0  # what takes longer to send is not sent
+
 
 class LatencyError(ValueError):
     """A delay model that cannot be; the message says what is wrong with it."""
@@ -85,13 +87,12 @@ class TraceLatency:
 
     What is sent takes the rate of the trace from then on, half a round trip, and another round trip (but RETRY_S at
     least) for each time that packets were lost and had to be sent again. The reply goes the same way back, at the rate
-    of the uplink: traces seldom have another. Requests do not slow each other down. What is sent while all is lost, and
-    what takes longer than timeout (seconds; the bridge's), is lost.
+    of the uplink: traces seldom have another. Requests do not slow each other down. What is sent while all is lost is
+    lost. How long the bridge waits for the rest is its own (timeline.Timeline.call).
     """
 
-    def __init__(self, trace: Trace, seed: int = 0, timeout: float = 10.0) -> None:
-        _check("the timeout", timeout)
-        self._trace, self._seed, self._timeout = trace, seed, timeout
+    def __init__(self, trace: Trace, seed: int = 0) -> None:
+        self._trace, self._seed = trace, seed
         self._offset = random.Random(f"{seed}/{trace.name}").random() * trace.period
         self._times = [sample.time for sample in trace.samples]
         self._rates = [sample.up_kbps * 125.0 for sample in trace.samples]  # bytes per second
@@ -101,8 +102,7 @@ class TraceLatency:
 
     def arrival(self, sent: float, bytes_up: int, bytes_down: int, compute: float) -> float | None:
         there = self._through(sent, bytes_up, "up")
-        back = None if there is None else self._through(there + compute, bytes_down, "down")
-        return back if back is not None and back - sent <= self._timeout else None
+        return None if there is None else self._through(there + compute, bytes_down, "down")
 
     def _through(self, sent: float, size: int, way: str) -> float | None:
         """When the last byte is on the other side."""
@@ -120,7 +120,7 @@ class TraceLatency:
         total, period = self._passed[-1], self._trace.period
         if size <= 0:
             return begin
-        if size > total * (self._timeout / period + 1.0):  # not in time, or never
+        if size > total * (_NEVER_S / period + 1.0):
             return None
         lap, time = divmod(begin + self._offset, period)
         index = self._index(time)

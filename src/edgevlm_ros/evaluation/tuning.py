@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -142,13 +141,13 @@ def offload_gains(job: SceneJob) -> list[tuple[str, int, float]]:
     truths = {(truth.stamp, truth.question): truth.answer for truth in stream.truths}
     found = []
     for task in job.tasks:
-        link: Any = latency(task.delay, SEED)
+        link = latency(task.delay, SEED)
         for truth in stream.truths:
-            sent = (truth.stamp - scene.begin) / 1e9
-            arrival = link.arrival(sent, stream.jpeg_bytes(truth.stamp), 300, 0.0)
+            size = stream.jpeg_bytes(truth.stamp)
+            arrival = scene.call(link, 0, truth.stamp, truth.question, truth.stamp, size, 0).arrival
             if arrival is None:
                 continue
-            later = next((stamp for stamp in stream.stamps if stamp >= scene.begin + arrival * 1e9), None)
+            later = next((stamp for stamp in stream.stamps if stamp >= arrival), None)
             right_then = truths.get((later, truth.question)) if later is not None else None
             if right_then is None:
                 continue
