@@ -21,7 +21,7 @@ from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnTok
 from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.transfer.conversation import Exchange
-from edgevlm_ros.transfer.focus import FOCUS_MODES, Focus
+from edgevlm_ros.transfer.focus import CARRY_MODES, FOCUS_MODES, Focus
 from edgevlm_ros.transfer.history import History, Replacement
 from edgevlm_ros.transfer.types import CloudContext, Frame, Image, Outcome, Question, Region, Source, Status
 from edgevlm_ros.words import plain
@@ -42,7 +42,7 @@ class Recorder:
     name = "recorder"
 
     def __init__(self) -> None:
-        self.capabilities = Capabilities(frozenset(FOCUS_MODES), reuse=True)
+        self.capabilities = Capabilities(frozenset(FOCUS_MODES), reuse=True, features=True)
         self.prompts: list[Prompt] = []
         self.ready: list[tuple[Exchange, ...]] = []
         self.broken = False
@@ -57,7 +57,7 @@ class Recorder:
         return len(text.split())
 
     def see(self, image: Image) -> NDArray[np.float32] | None:
-        return None
+        return np.ones((3, 4, 8), np.float32)
 
     def prepare(self, history: Sequence[Exchange]) -> None:
         assert self.may_prepare.wait(60)
@@ -184,6 +184,53 @@ def test_a_reply_that_comes_after_the_scene_has_changed_is_kept_for_its_return(
     assert said(engine) == []
     pipeline.on_frame(frame(4))
     assert said(engine) == ["on the left"]
+
+
+def test_a_keyframe_that_was_not_answered_is_compared_with_frames_that_are(engine: Recorder) -> None:
+    pipeline = Pipeline(engine, WHERE, BARE, Focus(mode="attention", carry="features"))
+    pipeline.notice(frame(1.0))
+    pipeline.on_context(reply(1.0))
+    answer = pipeline.on_frame(frame(2.0, pan=32))
+    assert answer.focus is not None
+    (region,) = answer.focus.regions
+    assert (region.x0 + region.x1) / 2 == pytest.approx(70 - 32, abs=4)
+    answer = pipeline.on_frame(Frame(3 * SECOND, np.zeros_like(frame(2.0).image)))
+    assert answer.suspended
+    assert answer.focus is None
+
+
+def test_a_context_whose_keyframe_the_edge_never_saw_is_suspended(pipeline: Pipeline, engine: Recorder) -> None:
+    pipeline.on_frame(frame(2.0))
+    assert pipeline.on_context(reply(1.0)) is Outcome.SUSPENDED
+    answer = pipeline.on_frame(frame(3.0))
+    assert answer.suspended
+    assert answer.context is None
+    assert answer.focus is None
+    assert said(engine) == []
+
+
+@pytest.mark.parametrize("carry", CARRY_MODES)
+def test_without_suspension_a_context_is_told_but_regions_of_an_unseen_keyframe_are_not_used(
+    engine: Recorder, carry: str
+) -> None:
+    pipeline = Pipeline(engine, WHERE, replace(BARE, min_similarity=0.0), Focus(mode="attention", carry=carry))
+    pipeline.on_frame(frame(2.0))
+    pipeline.on_context(reply(1.0))
+    answer = pipeline.on_frame(frame(3.0))
+    assert said(engine) == ["on the left"]
+    assert answer.focus is None
+
+
+def test_a_reply_that_comes_before_its_keyframe_waits_for_it(pipeline: Pipeline) -> None:
+    pipeline.on_frame(frame(1.0))
+    pipeline.on_context(reply(2.0))
+    for step in range(4):
+        pipeline.notice(frame(2.0 + step / 5, pan=8 * step))
+    answer = pipeline.on_frame(frame(2.8, pan=32))
+    assert answer.context is not None
+    assert answer.focus is not None
+    (region,) = answer.focus.regions
+    assert (region.x0 + region.x1) / 2 == pytest.approx(70 - 32, abs=4)
 
 
 def test_contexts_of_an_earlier_question_change_nothing(pipeline: Pipeline, engine: Recorder) -> None:

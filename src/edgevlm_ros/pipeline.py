@@ -16,14 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgevlm_ros.edge.engine import Engine, EngineError, OnToken, Prompt, Stop
 from edgevlm_ros.edge.memory_budget import Means, MemoryBudget, ran_out_of_memory
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
 from edgevlm_ros.tracking.memory import Memory
-from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
+from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions, with_keyframe
 from edgevlm_ros.transfer.conversation import Exchange, worded
 from edgevlm_ros.transfer.epoch import RESTART_NS
 from edgevlm_ros.transfer.focus import Focus, focus_map
@@ -200,10 +197,9 @@ class Pipeline:
                 self._tracks.popitem(last=False)
 
     def _changed(self, keyframe: Glimpse | None, now: Glimpse) -> bool:
-        """Whether the scene no longer is the keyframe's. Unknown is no."""
-        if keyframe is None or not self._replacement.min_similarity:
-            return False
-        return similarity(keyframe, now) < self._replacement.min_similarity
+        """Whether the scene no longer is the keyframe's. A keyframe that the edge has not seen is unlike any."""
+        limit = self._replacement.min_similarity
+        return limit > 0.0 and (keyframe is None or similarity(keyframe, now) < limit)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -265,13 +261,12 @@ class Pipeline:
         means: Means,
     ) -> Answer:
         rule = means.focus(self._focus)
-        whole = rule.plain and means.pixel_share == 1.0
         start = self._clock()
-        features = self._engine.see(frame.image) if whole and self._engine.capabilities.features else None
-        seen = self._clock()
         with self._lock:
             history, untold, tracks = self._history, self._untold, self._tracks.get(question.id)
-        now = self._remembered(frame, features)
+        now = self._remembered(frame)
+        if tracks is not None and tracks.keyframe is None:  # a reply may come before the edge has seen its keyframe
+            tracks = with_keyframe(tracks, self._memory.at(tracks.keyframe_stamp))
         suspended = tracks is not None and self._changed(tracks.keyframe, now)
         told = history.without_cloud(None if suspended else untold)
         exchanges, asked, turns = self._prompted(told, question, frame.stamp, means.replacement(self._replacement))
@@ -299,21 +294,21 @@ class Pipeline:
             question=question,
             text=plain(completion.text).strip(),  # topics, logs and terminals take it as data
             confidence=completion.confidence,
-            inference_time=end - focused + seen - start,
-            first_token_time=completion.first_token_time + seen - start,
+            inference_time=end - focused,
+            first_token_time=completion.first_token_time,
             context=next((turn for turn in reversed(turns) if turn.source is Source.CLOUD), None),
             focus=focus,
             focus_mode=rule.mode if focus is not None else "none",
-            focus_time=focused - seen,
+            focus_time=focused - start,
             timings=completion.timings,
             suspended=suspended,
         )
 
-    def _remembered(self, frame: Frame, features: NDArray[np.float32] | None) -> Glimpse:
+    def _remembered(self, frame: Frame) -> Glimpse:
         newest = self._memory.newest
         if newest is not None and newest.stamp == frame.stamp:
             return newest
-        now = glimpse(frame.stamp, frame.image, features)
+        now = glimpse(frame.stamp, frame.image)
         self._memory.add(now)
         return now
 

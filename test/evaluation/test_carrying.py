@@ -13,7 +13,7 @@ from edgevlm_ros.transfer.focus import Focus
 
 @pytest.fixture(scope="module")
 def moments() -> list[Moment]:
-    return read(share_dir() / "bags" / "demo", "")
+    return read(share_dir() / "bags" / "demo")
 
 
 def test_every_frame_of_the_bundled_bag_has_its_truth(moments: list[Moment]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
-from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
+from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions, with_keyframe
 from edgevlm_ros.transfer.focus import CARRY_MODES, Focus
 from edgevlm_ros.transfer.types import CloudContext, Image, Region, Status
 from support.moving_scene import HEIGHT, WIDTH, scene
@@ -93,7 +93,7 @@ def test_a_jump_that_flow_cannot_see_is_seen_in_the_patches() -> None:
 
 
 def test_confidence_halves_with_the_half_life_until_the_region_is_forgotten() -> None:
-    tracks = begin(context(BOX, stamp=SECOND), None)
+    tracks = begin(context(BOX, stamp=SECOND), glimpse(SECOND, START))
     rule = Focus(half_life=2.0, min_confidence=0.3)
     assert regions(tracks, SECOND, WIDTH, HEIGHT, rule)[0].score == 1.0
     assert regions(tracks, 3 * SECOND, WIDTH, HEIGHT, rule)[0].score == pytest.approx(0.5)
@@ -101,28 +101,34 @@ def test_confidence_halves_with_the_half_life_until_the_region_is_forgotten() ->
 
 
 def test_regions_follow_a_change_of_the_image_size() -> None:
-    (region,) = regions(begin(context(BOX), None), 0, 320, 240, RULE)
+    (region,) = regions(begin(context(BOX), glimpse(0, START)), 0, 320, 240, RULE)
     assert (region.x0, region.y0, region.x1, region.y1) == pytest.approx((100, 75, 160, 135))
     assert region.label == "thing"
 
 
 def test_a_context_of_unknown_size_or_of_the_future_has_no_regions_here() -> None:
-    assert regions(begin(context(BOX, width=0, height=0), None), 0, WIDTH, HEIGHT, RULE) == ()
-    assert regions(begin(context(BOX, stamp=SECOND), None), 0, WIDTH, HEIGHT, RULE) == ()
+    assert regions(begin(context(BOX, width=0, height=0), glimpse(0, START)), 0, WIDTH, HEIGHT, RULE) == ()
+    assert regions(begin(context(BOX, stamp=SECOND), glimpse(SECOND, START)), 0, WIDTH, HEIGHT, RULE) == ()
 
 
 @pytest.mark.parametrize("method", CARRY_MODES)
-def test_without_what_a_method_needs_regions_stay_as_trusted_as_they_were(method: str) -> None:
-    keyframe, now = glimpse(0, START), glimpse(STEP, scene(260, 150)[0])
-    unlike = glimpse(STEP, START, np.ones((5, 6, 8), np.float32))
-    for tracks in (
-        advance(begin(context(BOX), None), keyframe, now, method),
-        advance(begin(context(BOX), keyframe), None, unlike, method),
-        advance(begin(context(BOX), keyframe), glimpse(0, START[:240]), unlike, method),
-    ):
-        assert (tracks.boxes == tracks.origins).all()
-        assert tracks.quality.tolist() == [1.0]
-        assert tracks.stamp == STEP
+def test_without_a_keyframe_nothing_is_trusted_until_it_is_there(method: str) -> None:
+    keyframe, now = glimpse(0, START), glimpse(STEP, START)
+    tracks = advance(begin(context(BOX), None), keyframe, now, method)
+    assert tracks.quality.tolist() == [0.0]
+    assert regions(tracks, STEP, WIDTH, HEIGHT, RULE) == ()
+    tracks = advance(with_keyframe(tracks, keyframe), keyframe, now, method)
+    assert tracks.quality[0] > 0.9
+
+
+@pytest.mark.parametrize("method", ["flow", "features"])
+@pytest.mark.parametrize("previous", [None, glimpse(0, START[:240])])
+def test_without_the_frame_before_a_box_is_compared_all_the_same(previous: Glimpse | None, method: str) -> None:
+    keyframe = glimpse(0, START)
+    there = advance(begin(context(BOX), keyframe), previous, glimpse(STEP, START), method)
+    gone = advance(begin(context(BOX), keyframe), previous, glimpse(STEP, EMPTY), method)
+    assert there.quality[0] > 0.8
+    assert gone.quality[0] < 0.3
 
 
 @pytest.mark.parametrize("method", ["flow", "features"])

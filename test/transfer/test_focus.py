@@ -28,22 +28,6 @@ def test_an_unknown_way_of_carrying_is_an_error_that_names_those_there_are() -> 
         Focus(carry="magic")
 
 
-@pytest.mark.parametrize(
-    ("rule", "plain"),
-    [
-        (Focus(mode="none"), True),
-        (Focus(mode="attention+prune+text"), True),
-        (Focus(mode="crop"), True),
-        (Focus(mode="crop", pixel_budget=1.0), False),
-        (Focus(mode="attention", pixel_budget=1.0), True),
-        (Focus(mode="overlay"), False),
-        (Focus(mode="crop+overlay"), False),
-    ],
-)
-def test_the_first_view_is_plain_unless_it_is_darkened_or_made_coarser(rule: Focus, plain: bool) -> None:
-    assert rule.plain is plain
-
-
 def test_only_crop_makes_a_second_view() -> None:
     focus = focus_map([BOX], SECOND, 640, 480, (5, 6), Focus(mode="attention+prune"))
     assert focus is not None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well regions are carried, scenes told apart, and what both cost: measured on a bag with ground truth boxes.
 
-    python -m edgevlm_ros.evaluation.carrying bags/demo [--model models/micro_svlm]
+    python -m edgevlm_ros.evaluation.carrying bags/demo
 
 Every second frame with a box is a keyframe. Its box is carried to later frames and compared with the truth there.
 """
@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from edgevlm_ros.bags import BagReader
-from edgevlm_ros.edge.loading import EngineSettings, load_engine
 from edgevlm_ros.evaluation.recording import nanoseconds
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
@@ -52,8 +51,7 @@ class Carried(NamedTuple):
     there: bool
 
 
-def read(path: Path, model: str) -> list[Moment]:
-    engine = load_engine(EngineSettings(model=model)) if model else None
+def read(path: Path) -> list[Moment]:
     truths = {}
     with BagReader(path) as bag:
         for record in bag.records(types=["edgevlm_msgs/msg/Annotation"]):
@@ -66,8 +64,7 @@ def read(path: Path, model: str) -> list[Moment]:
             message = bag.deserialize(record)
             stamp, image = nanoseconds(message.header.stamp), to_rgb(message)
             if stamp in truths:
-                seen = glimpse(stamp, image, engine.see(image) if engine else None)
-                moments.append(Moment(image, seen, *truths[stamp]))
+                moments.append(Moment(image, glimpse(stamp, image), *truths[stamp]))
     return moments
 
 
@@ -167,9 +164,8 @@ def _frame(then: Moment, now: Moment, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bag", type=Path)
-    parser.add_argument("--model", default="", help="whose patch features to match, instead of the image's own")
     arguments = parser.parse_args()
-    moments = read(arguments.bag, arguments.model)
+    moments = read(arguments.bag)
     print_carrying(moments)
     print_similarity(moments)
     print_cost(moments)

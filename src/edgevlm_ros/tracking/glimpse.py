@@ -5,7 +5,6 @@ A cloud answer comes seconds after its keyframe. All that is needed to carry it 
 until then, for every frame, since any of them may be the keyframe.
 """
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -18,7 +17,6 @@ from edgevlm_ros.transfer.types import Image
 _COLS = 16
 _MAX_ROWS = 64
 _CELL = 10  # pixels of the small image
-_MAX_FEATURES = 128
 _BINS = [8, 32, 32]  # of L*, a*, b*
 
 
@@ -27,7 +25,6 @@ class Glimpse:
     """A remembered frame.
 
     gray: (h, w) uint8, at most 160 wide. patches: (rows, cols, D) float16 over the frame, rows of unit length.
-    source: whose patches they are, those of the "engine" or of the "image" itself; only like is compared with like.
     colours: (8192,) float32, square roots of the shares that the colours have in the frame; halves would be converted
     for each comparison, which then takes ten times as long.
     """
@@ -35,24 +32,23 @@ class Glimpse:
     stamp: int
     gray: NDArray[np.uint8]
     patches: NDArray[np.float16]
-    source: str
     colours: NDArray[np.float32]
 
 
-def glimpse(stamp: int, image: Image, patches: NDArray[np.float32] | None = None) -> Glimpse:
-    """What to remember of a frame. patches: (rows, cols, D) features of the engine's vision tower, if it has them."""
+def glimpse(stamp: int, image: Image) -> Glimpse:
+    """What to remember of a frame.
+
+    It is made of the image alone, whether the frame is answered or not, so that any two frames can be compared.
+    """
     height, width = image.shape[:2]
     cols = min(_COLS, math.ceil(width / _CELL))
     rows = min(max(1, round(cols * height / width)), _MAX_ROWS)
     small = _shrunk(image, cols * _CELL, rows * _CELL)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    source = "image" if patches is None else "engine"
-    features = _described(small, gray, rows, cols) if patches is None else patches.astype(np.float32)
-    if features.shape[-1] > _MAX_FEATURES:
-        features = features @ _projection(features.shape[-1])
+    features = _described(small, gray, rows, cols)
     features -= features.mean((0, 1))  # what all patches share says nothing about where one is
     features /= np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
-    return Glimpse(stamp, gray, features.astype(np.float16), source, _colours(small[::2, ::2]))
+    return Glimpse(stamp, gray, features.astype(np.float16), _colours(small[::2, ::2]))
 
 
 def similarity(one: Glimpse, other: Glimpse) -> float:
@@ -62,11 +58,6 @@ def similarity(one: Glimpse, other: Glimpse) -> float:
     vision tower has learnt to see (persons, carts) looks alike in all halls.
     """
     return min(float(one.colours @ other.colours), 1.0)
-
-
-def comparable(one: Glimpse, other: Glimpse) -> bool:
-    """Whether their patches can be matched."""
-    return one.source == other.source and one.patches.shape == other.patches.shape
 
 
 def _shrunk(image: Image, width: int, height: int) -> Image:
@@ -91,9 +82,3 @@ def _colours(small: Image) -> NDArray[np.float32]:
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     counts = cv2.calcHist([lab], [0, 1, 2], None, _BINS, [0, 256] * 3)
     return np.sqrt(counts.ravel() / (small.shape[0] * small.shape[1]))
-
-
-@functools.cache
-def _projection(size: int) -> NDArray[np.float32]:
-    """A fixed random one keeps angles nearly as they are (Johnson and Lindenstrauss 1984)."""
-    return np.random.default_rng(0).standard_normal((size, _MAX_FEATURES), np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevlm_ros.tracking.flow import flowed
-from edgevlm_ros.tracking.glimpse import Glimpse, comparable
+from edgevlm_ros.tracking.glimpse import Glimpse
 from edgevlm_ros.tracking.matching import matched
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.geometry import clamp
@@ -23,7 +23,7 @@ _SPEED = 0.3  # of the frame, each second: how far things get
 _SIDE = 12  # of what is compared of a box, pixels
 # Likeness below which a region is elsewhere and above which it is there, by what was compared; of regions halfway in
 # between, about half are on their object. python -m edgevlm_ros.evaluation.carrying bags/demo, 2026-11-22.
-_SURE = {"flow": (0.1, 0.5), "image": (0.4, 0.8), "engine": (0.5, 0.9)}
+_SURE = {"flow": (0.1, 0.5), "features": (0.4, 0.8)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,48 +45,60 @@ class Tracks:
 
 
 def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
-    """The regions where the context says that they are. keyframe: None if it is no longer remembered."""
+    """The regions where the context says that they are.
+
+    keyframe: None if no such frame is remembered. There is nothing to compare then, and no region is trusted.
+    """
     regions = context.regions if context.width > 0 and context.height > 0 else ()
     size = np.array([context.width, context.height] * 2, np.float64)
     boxes = np.array([(r.x0, r.y0, r.x1, r.y1) for r in regions], np.float64).reshape(-1, 4) / np.maximum(size, 1)
-    return Tracks(context.stamp, context.stamp, keyframe, regions, boxes, boxes, np.ones(len(boxes)))
+    return Tracks(context.stamp, context.stamp, keyframe, regions, boxes, boxes, _quality(boxes, keyframe))
+
+
+def with_keyframe(tracks: Tracks, keyframe: Glimpse | None) -> Tracks:
+    """The tracks that began without their keyframe, now that it may be remembered."""
+    return replace(tracks, keyframe=keyframe, quality=_quality(tracks.boxes, keyframe))
+
+
+def _quality(boxes: NDArray[np.float64], keyframe: Glimpse | None) -> NDArray[np.float64]:
+    return np.full(len(boxes), 0.0 if keyframe is None else 1.0)
 
 
 def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str) -> Tracks:
     """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
 
     previous: the frame that they are on, for flow. What cannot be followed is looked for among the patches, or stays
-    where it is and is not trusted until its likeness is seen there. Without what a method needs, all stay as they are;
-    but on a frame of another shape than the keyframe's (the camera was turned, or cut) none is trusted.
+    where it is and is not trusted until its likeness is seen there. What cannot be compared with the keyframe is not
+    trusted: on a frame of another shape (the camera was turned, or cut) none is. Without a keyframe nothing changes.
     """
     keyframe = tracks.keyframe
-    if now.stamp <= tracks.stamp:
+    if now.stamp <= tracks.stamp or keyframe is None:
         return tracks
     tracks = replace(tracks, stamp=now.stamp)
-    if not tracks.regions or keyframe is None:
+    if not tracks.regions or method == "none":
         return tracks
-    if method != "none" and now.gray.shape != keyframe.gray.shape:
+    if now.gray.shape != keyframe.gray.shape:
         return replace(tracks, quality=np.zeros(len(tracks.boxes)))
-    if method == "flow" and previous is not None and previous.gray.shape == now.gray.shape:
-        boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
-        alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
-        _find_again(tracks, now, boxes, alike)
-        return replace(tracks, boxes=boxes, quality=_trust(alike, "flow"))
-    if method == "features" and comparable(keyframe, now):
+    if method == "features":
         boxes, alike = matched(keyframe.patches, now.patches, tracks.origins, _radius(tracks))
-        return replace(tracks, boxes=boxes, quality=_trust(alike, now.source))
-    return tracks
+        return replace(tracks, boxes=boxes, quality=_trust(alike, method))
+    boxes, followed = tracks.boxes.copy(), np.zeros(len(tracks.boxes), bool)
+    if previous is not None and previous.gray.shape == now.gray.shape:
+        boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
+    alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
+    _find_again(tracks, now, boxes, alike)
+    return replace(tracks, boxes=boxes, quality=_trust(alike, method))
 
 
 def _find_again(tracks: Tracks, now: Glimpse, boxes: NDArray[np.float64], alike: NDArray[np.float64]) -> None:
     """Puts the boxes that lost what they held where that is found now, if patches and likeness agree that it is it."""
     keyframe, lost = tracks.keyframe, np.flatnonzero(alike <= _SURE["flow"][0])
-    if keyframe is None or not len(lost) or not comparable(keyframe, now):
+    if keyframe is None or not len(lost):
         return
     origins = tracks.origins[lost]
     found, cosines = matched(keyframe.patches, now.patches, origins, _radius(tracks))
     alike_there = likeness(keyframe.gray, origins, now.gray, found)
-    sure = (_trust(cosines, now.source) >= 0.5) & (alike_there >= _SURE["flow"][1])
+    sure = (_trust(cosines, "features") >= 0.5) & (alike_there >= _SURE["flow"][1])
     boxes[lost[sure]], alike[lost[sure]] = found[sure], alike_there[sure]
 
 

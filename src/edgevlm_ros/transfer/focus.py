@@ -61,12 +61,6 @@ class Focus:
     def modes(self) -> frozenset[str]:
         return parse_modes(self.mode)
 
-    @property
-    def plain(self) -> bool:
-        """Whether the model's first view is the whole frame as it is, whatever there is to focus on."""
-        modes = self.modes
-        return "overlay" not in modes and not ("crop" in modes and self.pixel_budget < 2.0)
-
 
 def focus_map(
     regions: Sequence[Region], stamp: int, width: int, height: int, grid: tuple[int, int], rule: Focus
