@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import tracemalloc
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -117,6 +118,23 @@ def test_a_late_context_enters_the_next_answer(pipeline: Pipeline, engine: Recor
     assert second.focus is not None
     assert engine.prompts[1].focus is second.focus.grid
     assert engine.prompts[1].beta == Focus().beta
+
+
+def test_contexts_that_come_faster_than_they_are_prepared_take_no_memory(live: Pipeline, engine: Recorder) -> None:
+    live.on_frame(frame(1))
+    engine.may_prepare.clear()
+    tracemalloc.start()
+    for second in range(2, 102):
+        live.on_frame(frame(second))
+        assert live.on_context(reply(second, "a word " * 100_000)) is Outcome.APPLIED
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 30e6
+    engine.may_prepare.set()
+    live.settle()
+    assert len(engine.ready) == 2  # the first one and the last
+    live.on_frame(frame(102))
+    assert said(engine) == ["a word " * 31 + "a word"]
 
 
 def test_the_engine_is_told_whose_frame_it_answers(engine: Recorder) -> None:

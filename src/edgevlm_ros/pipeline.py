@@ -156,9 +156,9 @@ class Pipeline:
         """Takes in one cloud reply; anything but APPLIED and SUSPENDED changes nothing."""
         rule = self._replacement
         context, dropped = cleaned(context)
-        text = bounded(context.text, rule.max_tokens, self._engine.count_tokens)
+        context = replace(context, text=bounded(context.text, rule.max_tokens, self._engine.count_tokens))
         with self._lock:
-            history, outcome = self._history.replaced(replace(context, text=text), self._question, self._now, rule)
+            history, outcome = self._history.replaced(context, self._question, self._now, rule)
             if outcome is not Outcome.APPLIED:
                 return outcome
             self._history = history
@@ -175,6 +175,11 @@ class Pipeline:
 
     def _take_in(self, context: CloudContext, keyframe: Glimpse | None, question: Question, stream: int) -> None:
         """The slow part of a context: its regions come up to now, its words are prefilled; then frames know of it."""
+        with self._lock:
+            latest = self._history.latest_cloud_turn(context.question_id)
+            if latest is not None and latest.stamp > context.stamp:  # a newer one waits behind it
+                self._untold = self._untold - {(context.question_id, context.stamp)}
+                return
         tracks = begin(context, keyframe)
         try:
             tracks = self._followed(tracks, keyframe, self._memory.since(context.stamp), self._focus.carry)

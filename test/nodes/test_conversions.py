@@ -17,6 +17,7 @@ from edgevlm_msgs.msg import CloudContext as CloudContextMsg
 from edgevlm_msgs.msg import Region as RegionMsg
 from edgevlm_ros.cloud.selection import Heard
 from edgevlm_ros.nodes.conversions import (
+    check_size,
     to_answer_msg,
     to_context,
     to_focus_msg,
@@ -71,6 +72,23 @@ def test_a_context_message_is_read_whole() -> None:
     message.status = 77
     with pytest.raises(ValueError, match="77"):
         to_context(message)
+
+
+HUGE = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({name: HUGE} for name in ("text", "error_msg", "model", "question")),
+        {"regions": [RegionMsg(label=HUGE)]},
+        {"regions": [RegionMsg()] * 5000},
+    ],
+)
+def test_a_context_that_is_too_large_to_keep_is_refused(fields: dict[str, object]) -> None:
+    check_size(CloudContextMsg(text="left", regions=[RegionMsg(label="cart")]))
+    with pytest.raises(ValueError, match="at most"):
+        check_size(CloudContextMsg(**fields))
 
 
 def test_the_statuses_are_those_of_the_message() -> None:

@@ -176,7 +176,8 @@ def test_a_dead_or_confused_cloud_changes_nothing(robot: Robot) -> None:
     robot.tell(1.0, "", CloudContext.STATUS_UNREACHABLE)
     robot.tell(1.0, "left", 99)
     robot.tell(1.0, "left", question="what is it?")
-    robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_ignored == 3)
+    robot.tell(1.0, "a word " * 150_000)
+    robot.until(lambda: robot.metrics and robot.metrics[-1].contexts_ignored == 4)
     after = robot.see(2.0)
     assert after.text == before.text
     assert not after.context_used

@@ -12,6 +12,9 @@ from edgevlm_msgs.msg import Region as RegionMsg
 from edgevlm_ros.cloud.selection import Heard
 from edgevlm_ros.transfer.types import Answer, CloudContext, Region, Source, Status
 
+# A bridge of ours sends some hundred characters and up to 32 regions; replacement.max_tokens reads 131,072 at most.
+_MOST_CHARS, _MOST_REGIONS = 131_072, 1000
+
 
 def to_nanoseconds(stamp: Time) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
@@ -31,6 +34,17 @@ def to_region_msg(region: Region) -> RegionMsg:
     return RegionMsg(
         label=region.label, score=float(region.score), box=_box(region.x0, region.y0, region.x1, region.y1)
     )
+
+
+def check_size(message: CloudContextMsg) -> None:
+    """Raises ValueError for a context that is too large to keep."""
+    texts = (message.text, message.error_msg, message.model, message.question, message.header.frame_id)
+    chars = sum(map(len, texts)) + sum(len(region.label) for region in message.regions)
+    if chars > _MOST_CHARS or len(message.regions) > _MOST_REGIONS:
+        raise ValueError(
+            f"it has {chars} characters and {len(message.regions)} regions; "
+            f"at most {_MOST_CHARS} and {_MOST_REGIONS} are taken"
+        )
 
 
 def to_context(message: CloudContextMsg) -> CloudContext:

@@ -31,7 +31,7 @@ from edgevlm_ros.nodes.arrivals import Arrival
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
 from edgevlm_ros.nodes.camera import Camera, checked_question
 from edgevlm_ros.nodes.camera_health import Health
-from edgevlm_ros.nodes.conversions import to_answer_msg, to_context, to_focus_msg, to_nanoseconds
+from edgevlm_ros.nodes.conversions import check_size, to_answer_msg, to_context, to_focus_msg, to_nanoseconds
 from edgevlm_ros.nodes.edge_health import EdgeCounters
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.pipeline import Pipeline
@@ -159,6 +159,7 @@ class EdgeCamera(Camera):
         self._counters.last_context = now, int(message.status)
         outcome = None
         try:
+            check_size(message)
             self._asking.on_context(message)
             context = to_context(message)
             if self._epoch.holds(context.stamp, now - message.delay):
