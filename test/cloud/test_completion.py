@@ -100,6 +100,18 @@ def test_a_message_grows_with_the_chunks_of_a_stream() -> None:
     assert (message.prompt_tokens, message.cached_tokens) == (150, 90)
 
 
+def test_a_stream_that_ends_before_its_message_broke_off() -> None:
+    message = Message(SERVER)
+    assert not message.broke_off
+    message.add({"choices": [{"delta": {"content": "le"}}]})
+    assert message.broke_off
+    message.add({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    assert not message.broke_off
+    message = Message(SERVER)
+    message.add(reply(finish=None))
+    assert not message.broke_off
+
+
 def test_the_arguments_of_the_first_tool_grow_with_the_chunks_of_a_stream() -> None:
     message = Message(SERVER)
     for index, arguments in ((0, OURS[:9]), (1, "{}"), (0, OURS[9:])):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import base64
+import codecs
+import gzip
 import json
 import math
 import socket
@@ -20,6 +22,7 @@ from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import CloudContext, Frame, Outcome, Question, Region, Status
+from edgevlm_ros.words import without_thoughts
 from support.scripted_cloud import Reply, Request, ScriptedCloud
 from support.tiny_lvlm import REPLY, make_tiny_lvlm
 
@@ -268,6 +271,142 @@ def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
     assert time.monotonic() - start < 25.0
 
 
+# -- what a server does not take, or says in its own way --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"max_tokens"}, {"max_completion_tokens", "temperature"}),
+        ({"max_tokens", "max_completion_tokens"}, {"temperature"}),
+        ({"temperature"}, {"max_tokens"}),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_field_that_is_refused_is_left_out_from_then_on(
+    server: ScriptedCloud, fields: set[str], kept: set[str], status: int
+) -> None:
+    def answer(request: Request) -> Reply:
+        odd = sorted(fields & request.body.keys())
+        return Reply({"detail": [{"loc": ["body", *odd]}]}, status=status) if odd else stream("left")
+
+    server.answer = answer
+    engine = connect(server)
+    assert engine.complete(prompt()).text == "left"
+    learnt = len(server.chats)
+    assert engine.complete(prompt()).text == "left"
+    assert len(server.chats) == learnt + 1
+    assert {"max_tokens", "max_completion_tokens", "temperature"} & server.chats[-1].body.keys() == kept
+    assert "logprobs" in server.chats[-1].body
+
+
+def sent(*chunks: dict[str, Any], end: bytes = b"data: [DONE]\n\n") -> Reply:
+    return Reply(b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + end)
+
+
+def said(finish: str | None = "stop", **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": delta, "finish_reason": finish}]}
+
+
+PARTS = [{"type": "text", "text": "Yes."}]
+ANSWERS = {
+    "content in parts": sent(said(content=PARTS)),
+    "plain JSON": Reply({"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}),
+    "plain JSON on lines": Reply(
+        json.dumps({"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}, indent=1).encode()
+    ),
+    "plain JSON in UTF-16": Reply(json.dumps({"choices": [{"message": {"content": "Yes."}}]}).encode("utf-16")),
+    "a last event without its end": sent(
+        said(None, content="Yes"), end=b"data: " + json.dumps(said(content=".")).encode()
+    ),
+    "events without data": sent(said(content="Yes."), end=b"data:\n\ndata: \n\ndata: [DONE]\n\n"),
+    "a mark and gzip": Reply(gzip.compress(codecs.BOM_UTF8 + sent(said(content="Yes.")).body)),
+    "a thought that ended": sent(said(None, content="<think>\nHm. No.</think>"), said(content="\n\nYes.")),
+    "a thought that the prompt began": sent(said(None, content="Hm. No."), said(content="</think>Yes.")),
+    "a thought beside it": sent(said(None, reasoning="Hm. No."), said(content="Yes.")),
+    "a channel": sent(
+        said(None, content="<|channel|>analysis<|message|>Hm. No.<|end|>"),
+        said(content="<|start|>assistant<|channel|>final<|message|>Yes."),
+    ),
+}
+
+
+@pytest.mark.parametrize("reply", ANSWERS.values(), ids=ANSWERS)
+def test_the_answer_is_read_however_the_server_says_it(server: ScriptedCloud, reply: Reply) -> None:
+    server.answer = answering(reply)
+    told: list[str] = []
+    assert connect(server).complete(prompt(), told.append).text == "Yes."
+    assert without_thoughts("".join(told))[0].strip() == "Yes."
+
+
+SWITCH = "start its server with reasoning switched off"
+NO_ANSWERS = {
+    "an open thought": (sent(said(None, content="<think>"), said("length", content="\nOkay, the user wants")), SWITCH),
+    "an open thought by another name": (sent(said("length", content="<thinking>Okay")), SWITCH),
+    "a refusal": (sent(said(refusal="I cannot")), "refuses to answer: I cannot"),
+    "a filter": (sent(said("content_filter", content="the per")), "content filter"),
+    "a tool": (sent(said("tool_calls", tool_calls=[{"index": 0, "function": {"arguments": "{}"}}])), "calls a tool"),
+    "no choice": (sent({"choices": []}), r"no choices\[0\].*does server_url end in /v1"),
+    "an error in a choice": (
+        sent(said(None, content="le"), {"choices": [{"finish_reason": "error", "delta": {"content": ""}}]}),
+        "the server failed",
+    ),
+    "an error with HTTP 200": (
+        Reply({"choices": None, "error": {"code": 401, "message": "bad"}}),
+        "error 401.*bad.*key",
+    ),
+    "errors in a list": (Reply([{"error": {"code": 404, "message": "none"}}]), "error 404.*none.*check server_url"),
+    "another's JSON": (Reply({"status": "ok"}), r"no choices\[0\].*status"),
+}
+
+
+@pytest.mark.parametrize(("reply", "why"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_what_is_no_answer_is_told_as_what_it_is(server: ScriptedCloud, reply: Reply, why: str) -> None:
+    server.answer = answering(reply)
+    told: list[str] = []
+    with pytest.raises(EngineError, match=f"(?s){why}"):
+        connect(server).complete(prompt(), told.append)
+    assert "Okay" not in "".join(told)
+
+
+def test_a_model_that_says_nothing_has_answered(server: ScriptedCloud) -> None:
+    server.answer = answering(stream())
+    assert connect(server).complete(prompt()).text == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "wait", "kept"),
+    [(429, "600.5", True), (503, "600", True), (529, "Fri, 31 Dec 9999 23:59:59 GMT", True), (500, "600", False)],
+)
+@pytest.mark.parametrize("within", [False, True], ids=["status", "within 200"])
+def test_a_pause_that_a_server_asks_for_is_kept_to(
+    server: ScriptedCloud, status: int, wait: str, kept: bool, within: bool
+) -> None:
+    error = {"error": {"code": status, "message": "busy"}}
+    server.answer = answering(Reply(error, status=200 if within else status, headers={"Retry-After": wait}))
+    engine = connect(server)
+    for _ in range(2):
+        with pytest.raises(EngineError) as caught:
+            engine.complete(prompt())
+    assert ("asked for a pause" in str(caught.value)) is kept
+    assert len(server.chats) == (1 if kept else 2)
+
+
+def test_a_pause_ends(server: ScriptedCloud) -> None:
+    server.answer = answering(Reply("", status=429, headers={"Retry-After": "0.01"}))
+    engine = connect(server)
+    with pytest.raises(EngineError):
+        engine.complete(prompt())
+    time.sleep(0.01)
+    server.answer = answering(stream("left"))
+    assert engine.complete(prompt()).text == "left"
+
+
+def test_an_answer_without_end_is_bounded(server: ScriptedCloud) -> None:
+    server.answer = answering(stream("left " * 100_000))
+    assert len(connect(server, max_new_tokens=4).complete(prompt()).text) < 1000
+
+
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
@@ -283,15 +422,15 @@ def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
         (Reply(b"", cut=True), "broke the connection"),
         (stream("le", finish=None), "before the answer was whole"),
         (stream("le", finish=None, cut=True), "broke the connection"),
-        (stream("le", finish=None, body=b'data: {"choices": [{"del\n\n'), "where a JSON object belongs"),
-        (stream("le", finish=None, body=b"data: " + b"[" * 100_000 + b"\n\n"), "where a JSON object belongs"),
+        (stream("le", finish=None, body=b'data: {"choices": [{"del\n\n'), "no JSON.*does server_url end in /v1"),
+        (stream("le", finish=None, body=b"data: " + b"[" * 100_000 + b"\n\n"), "no JSON"),
         (
             stream("le", finish=None, body=b'data: {"error": {"message": "slot lost"}}\n\n'),
-            "slot lost.*see the server",
+            "slot lost.*see its log",
         ),
-        (Reply(b"<html>login</html>"), "before the answer was whole"),
-        (stream("left", hold=60.0), "timeout = 1.5 s"),
-        (stream("left", drip=0.05), "timeout = 1.5 s"),
+        (Reply(b"<html>login</html>"), r"no choices\[0\].*does server_url end in /v1"),
+        (stream("left", hold=60.0), "server_timeout = 1.5 s"),
+        (stream("left", drip=0.05), "server_timeout = 1.5 s"),
     ],
     ids=[
         *(
@@ -314,7 +453,7 @@ def test_a_stopped_answer_ends_within_a_token(server: ScriptedCloud) -> None:
 def test_a_failure_says_what_to_do_and_the_next_frame_is_answered(
     server: ScriptedCloud, reply: Reply, hint: str
 ) -> None:
-    engine = connect(server, timeout=1.5 if "timeout" in hint else 60.0)
+    engine = connect(server, timeout=1.5 if "server_timeout" in hint else 60.0)
     server.answer = answering(reply)
     start = time.monotonic()
     with pytest.raises(EngineError, match=f"(?s){hint}"):
@@ -327,7 +466,7 @@ def test_a_failure_says_what_to_do_and_the_next_frame_is_answered(
 def test_an_answer_that_is_only_thoughts_is_explained(server: ScriptedCloud) -> None:
     thought = b'data: {"choices": [{"delta": {"reasoning_content": "Hmm"}, "finish_reason": "length"}]}\n\n'
     server.answer = answering(Reply(thought))
-    with pytest.raises(EngineError, match="max_new_tokens = 32: start its server with reasoning switched off"):
+    with pytest.raises(EngineError, match="start its server with reasoning switched off"):
         connect(server).complete(prompt())
 
 
@@ -379,6 +518,14 @@ def test_the_only_model_is_taken_and_named_without_its_path(server: ScriptedClou
     assert server.chats[0].body["model"] == "/models/some-2b.gguf"
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\n[ERROR] forged", "\x1b[2J", "x" * 100_000])
+def test_a_model_whose_name_is_none_is_not_asked_for(server: ScriptedCloud, name: str) -> None:
+    server.models = listing(name, "some-2b")
+    engine = connect(server)
+    assert engine.complete(prompt()).text == "on the left"
+    assert (engine.name, server.chats[0].body["model"]) == ("some-2b", "some-2b")
+
+
 @pytest.mark.parametrize(
     "models",
     [listing(), Reply({"data": None}), Reply({"data": [{}]}), Reply("?", status=404)],
@@ -400,8 +547,8 @@ def test_a_server_that_lists_no_model_chooses_itself(server: ScriptedCloud, mode
         (Reply("no key", status=401), {}, "check the key that api_key_env or api_key_file names"),
         (Reply("Loading model", status=503), {}, "still loads its model"),
         (Reply(b"<html>hello</html>"), {}, "hello.*does server_url end in /v1"),
-        (Reply([1]), {}, "where a JSON object belongs"),
-        (Reply(listing("a").body, hold=60.0), {"timeout": 0.5}, "timeout = 0.5 s"),
+        (Reply([1]), {}, "a JSON list, not an object"),
+        (Reply(listing("a").body, hold=60.0), {"timeout": 0.5}, "server_timeout = 0.5 s"),
     ],
     ids=["several", "missing", "401", "loading", "html", "list", "silent"],
 )

@@ -43,6 +43,10 @@ def test_a_server_is_not_asked_for_the_bundled_model() -> None:
     assert edge_parameters.served_settings(values(server_url="http://127.0.0.1:9/v1", model="big")).model == "big"
 
 
+def test_how_long_a_server_may_take_is_a_parameter() -> None:
+    assert edge_parameters.served_settings(values(server_timeout=30.0)).timeout == 30.0
+
+
 def test_choices_that_cannot_be_are_refused_with_a_reason() -> None:
     assert edge_parameters.choices(values()) == ()
     assert edge_parameters.choices(values(choices=["left", "right"])) == ("left", "right")

@@ -7,6 +7,7 @@ A real graph with a canary for a key: edge node, bridge and recorder as processe
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections import defaultdict
 from itertools import count
@@ -64,6 +65,12 @@ def shouted() -> list[Reply]:
         Reply([KEY]),
         Reply(f"no JSON, {KEY}".encode()),
         completion(f"{KEY} " * 80),
+        Reply({"choices": None, "error": {"code": 429, "message": f"{'x' * 150}{KEY}"}}),
+        Reply({"choices": [{"message": {"content": None, "refusal": KEY}}]}),
+        Reply({"choices": [{"message": {"content": None, "reasoning": answer}}]}),
+        Reply({"choices": [{"message": {"tool_calls": [{"function": {"arguments": answer}}]}}]}),
+        Reply(gzip.compress(json.dumps({"error": KEY}).encode("utf-16"))),
+        Reply({"detail": [{"loc": ["body", "temperature"], "input": KEY}]}, status=422),
     ]
 
 

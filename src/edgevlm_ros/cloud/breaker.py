@@ -10,7 +10,7 @@ the question comes before a frame is encoded.
 import random
 from collections.abc import Callable
 
-_LONGEST_PAUSE = 900.0
+LONGEST_PAUSE = 900.0
 """Seconds that are granted to a server which asks for a pause: it may ask for a day, or by mistake for a century."""
 
 
@@ -66,7 +66,7 @@ class Breaker:
             return
         self._in_a_row += 1
         if retry_after > 0.0:
-            self._asked_until = max(self._asked_until, now + min(retry_after, _LONGEST_PAUSE))
+            self._asked_until = max(self._asked_until, now + min(retry_after, LONGEST_PAUSE))
             self._pause = self._pause or self._first
         elif not self._pause and self._in_a_row >= self._limit:
             self._pause = self._first

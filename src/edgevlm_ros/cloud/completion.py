@@ -31,7 +31,7 @@ class Message:
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
         self._server = server
         self._thought_tokens = 0
-        self._came = False
+        self._came = self._is_whole = False
         self._odd: dict[str, Any] = {}
         self._pieces: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -44,6 +44,11 @@ class Message:
         """Whether the model was stopped before it came to its end."""
         return self.finish in _CUT
 
+    @property
+    def broke_off(self) -> bool:
+        """Whether a stream that is over ended before the message did."""
+        return self._came and not (self._is_whole or self.finish)
+
     def add(self, reply: dict[str, Any]) -> str:
         """Takes in a whole reply, or one chunk of a stream; returns the new content. Raises Unparsable."""
         choice = first_choice(reply)
@@ -53,7 +58,7 @@ class Message:
         if not isinstance(said, dict):
             self._odd = reply
             return ""
-        self._came = True
+        self._came, self._is_whole = True, "message" in choice
         call = as_dict(next(iter(as_list(said.get("tool_calls"))), None))
         content = said.get("content")
         if not (content is None or isinstance(content, str | list)):
@@ -75,7 +80,8 @@ class Message:
         message at all.
         """
         if not self._came:
-            raise Unparsable(f"the reply has no choices[0].message: {self._server.quoted(_words(self._odd), 80)!r}")
+            quote = f": {self._server.quoted(_words(self._odd), 80)!r}" if self._odd else ""
+            raise Unparsable(f"the reply has no choices[0].message{quote}")
         if refusal := self._said("refusal").strip():
             raise NoAnswer(f"the model refuses to answer: {self._server.quoted(refusal)}")
         if self.finish in _FILTERED:
@@ -132,6 +138,8 @@ def read_json(text: str, server: Server) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         raise Unparsable(f"the reply is no JSON: {server.quoted(text, 80)!r}") from None
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):  # Gemini's errors
+        value = value[0]
     if not isinstance(value, dict):
         raise Unparsable(f"the reply is a JSON {type(value).__name__}, not an object: {server.quoted(text, 80)!r}")
     return value

@@ -22,18 +22,25 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevlm_ros.cloud.body import BodyText
+from edgevlm_ros.cloud.breaker import LONGEST_PAUSE
+from edgevlm_ros.cloud.completion import model_ids, raise_error, read_json
+from edgevlm_ros.cloud.failures import NoAnswer, Rejected, Server, Unparsable
+from edgevlm_ros.cloud.refusals import named_by, without
 from edgevlm_ros.edge.engine import Capabilities, Completion, EngineError, OnToken, Prompt, Stop
 from edgevlm_ros.edge.streamed_answer import StreamedAnswer, WordByWord, events
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
 from edgevlm_ros.images import to_jpeg
 from edgevlm_ros.transfer.conversation import Exchange
 from edgevlm_ros.transfer.types import Image, Timings
-from edgevlm_ros.words import clean_text, plain
+from edgevlm_ros.words import plain
 
 MAX_BODY = 1 << 24
 """Bytes of a response that are read: asked for probabilities, some servers send kilobytes with each token."""
 _CELL = 28
 _MAX_CELLS = 32
+_MOST_CHARS = 64
+"""Of an answer, for each token that it may have: a server that sends more does not keep to that."""
 _OPTIONS: dict[str, Any] = {"logprobs": True, "stream_options": {"include_usage": True}, "cache_prompt": True}
 """Fields that only some servers know and some refuse. cache_prompt is llama.cpp's: the prompt's beginning is kept."""
 
@@ -69,15 +76,26 @@ class ServedEngine:
     def __init__(self, settings: ServedSettings) -> None:
         try:
             url = check_base_url(settings.url, "server_url", allow_http=settings.allow_http)
-            self._key = load_api_key(settings.api_key_env, settings.api_key_file)
+            key = load_api_key(settings.api_key_env, settings.api_key_file)
         except EndpointError as error:
             raise EngineError(str(error)) from error
         self._settings = settings
         self._url = str(url)
-        self._refused: frozenset[str] = frozenset()
+        self._server = Server(
+            key,
+            "server_url",
+            refused="does the model take as many images, and does the prompt fit its context?",
+            too_large="does the model take as many images, and does the prompt fit its context?",
+            too_many="see who else asks this server",
+            thinking="start its server with reasoning switched off (llama.cpp: --reasoning-budget 0; "
+            "vLLM: --default-chat-template-kwargs '{\"enable_thinking\": false}')",
+        )
+        self._refused: frozenset[str] = frozenset()  # fields of a request
+        self._paused_until = -math.inf  # seconds on the steady clock
+        self._begins_thinking = False
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=httpx.Timeout(settings.timeout, connect=settings.timeout / 2),
             limits=httpx.Limits(max_keepalive_connections=0),  # a new one costs 0.3 ms on loopback and is never dead
             trust_env=not is_loopback(url.host),  # a proxy of the environment is no way to this machine
@@ -86,7 +104,7 @@ class ServedEngine:
 
     @property
     def name(self) -> str:
-        return Path(self._model).name or f"the model at {self._url}"
+        return self._server.quoted(Path(self._model).name, 100) or f"the model at {self._url}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -109,41 +127,45 @@ class ServedEngine:
 
     def complete(self, prompt: Prompt, on_token: OnToken | None = None, stop: Stop | None = None) -> Completion:
         start = time.monotonic()
+        if (pause := self._paused_until - start) > 0.0:
+            raise EngineError(f"{self._url} asked for a pause, {pause:.1f} s of it are left")
         deadline = start + self._settings.timeout
         request = self._request(prompt)
         prepared = time.monotonic()
         first = None
-        answer, told = StreamedAnswer(), WordByWord(self._key)
+        most_chars = _MOST_CHARS * self._settings.max_new_tokens
+        answer, told = StreamedAnswer(self._server, most_chars, self._begins_thinking), WordByWord(self._server.key)
         with self._explained(), self._opened(request, deadline) as response:
-            for event in events(self._chunks(response, deadline)):
+            for event in events(self._texts(response, deadline)):
                 if event == "[DONE]":
+                    text = answer.whole()
                     break
-                piece = answer.add(self._chunk(event))
-                if piece and first is None:
+                chunk = read_json(event, self._server)
+                raise_error(chunk, self._server, response.headers.get("retry-after", ""))
+                words = told.add(answer.add(chunk))
+                if answer.began and first is None:
                     first = time.monotonic()
-                if on_token is not None and (words := told.add(piece)):
+                if on_token is not None and words:
                     on_token(words)
                 if stop is not None and stop():
+                    text = answer.so_far
                     break
             else:
-                if not answer.finished:
+                if answer.message.broke_off:
                     raise EngineError(f"{self._url} ended its stream before the answer was whole: see the server's log")
-        if answer.only_thoughts:
-            raise EngineError(
-                f"{self.name} gave nothing but reasoning within max_new_tokens = {self._settings.max_new_tokens}: "
-                "start its server with reasoning switched off"
-            )
-        if on_token is not None and (words := told.rest()):
+                text = answer.whole()
+        self._begins_thinking = answer.begins_thinking
+        if on_token is not None and (words := told.add(answer.rest()) + told.rest()):
             on_token(words)
         end = time.monotonic()
         first = end if first is None else first
         return Completion(
-            text=redacted(answer.text, self._key),
+            text=self._server.redacted(text),
             confidence=answer.confidence,
             first_token_time=first - start,
             timings=Timings(prepare=prepared - start, prefill=first - prepared, decode=end - first),
-            prompt_tokens=answer.prompt_tokens,
-            reused_tokens=answer.reused_tokens,
+            prompt_tokens=answer.message.prompt_tokens,
+            reused_tokens=answer.message.cached_tokens,
         )
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
@@ -167,7 +189,7 @@ class ServedEngine:
         """The name to ask for; empty leaves the choice to a server that lists no models."""
         listed = self._listed_models()
         wanted = self._settings.model
-        names = ", ".join(clean_text(name, 100) for name in listed[:20])
+        names = self._server.quoted(", ".join(listed[:20]), 400)
         if wanted and listed and wanted not in listed:
             raise EngineError(f"{self._url} has no model {wanted!r}: set model to one of {names}")
         if not wanted and len(listed) > 1:
@@ -180,88 +202,78 @@ class ServedEngine:
             if response.status_code == 404:
                 return ()
             if response.status_code != 200:
-                raise EngineError(self._rejection(response, deadline))
-            body = b"".join(self._chunks(response, deadline))
-        listing = self._object(body.decode("utf-8", errors="replace"))
-        data = listing.get("data")
-        names = (model.get("id") for model in data if isinstance(model, dict)) if isinstance(data, list) else ()
-        return tuple(name for name in names if isinstance(name, str) and name)
+                raise self._rejection(response, deadline)
+            listing = read_json("".join(self._texts(response, deadline)), self._server)
+            raise_error(listing, self._server)
+        return model_ids(listing)
 
     @contextmanager
     def _opened(self, request: dict[str, Any], deadline: float) -> Iterator[httpx.Response]:
-        """The streamed response, asked for without the options that the server is found to refuse."""
+        """The streamed response, asked for without the fields that the server is found to refuse."""
         refused = self._refused
         while True:
-            options = {name: value for name, value in _OPTIONS.items() if name not in refused}
-            with self._http.stream("POST", "chat/completions", json=request | options) as response:
+            asked = without(refused, request | _OPTIONS)
+            body, headers = json.dumps(asked).encode(), {"Content-Type": "application/json"}
+            with self._http.stream("POST", "chat/completions", content=body, headers=headers) as response:
                 if response.status_code == 200:
                     self._refused = refused
                     yield response
                     return
-                rejection = self._rejection(response, deadline)
-                if response.status_code not in (400, 422) or not options:
-                    raise EngineError(rejection)
-                refused |= frozenset(name for name in options if name in rejection) or frozenset(options)
+                error = self._rejection(response, deadline)
+            named = named_by(error, asked)
+            if not named and error.code in (400, 422):  # it may mean any of those that few servers know
+                named = frozenset(_OPTIONS.keys() & asked.keys())
+            if not named:
+                raise error
+            refused |= named
 
-    def _rejection(self, response: httpx.Response, deadline: float) -> str:
-        said = self._quoted(b"".join(self._chunks(response, deadline)).decode("utf-8", errors="replace"))
-        hint = _hint(response.status_code, self._quoted(response.headers.get("location", "")))
-        return f"{self._url} answers HTTP {response.status_code}{f': {said}' if said else ''} ({hint})"
+    def _rejection(self, response: httpx.Response, deadline: float) -> Rejected:
+        text = "".join(self._texts(response, deadline))
+        retry_after, location = (response.headers.get(name, "") for name in ("retry-after", "location"))
+        return Rejected(self._server, response.status_code, text, retry_after, location)
 
-    def _chunks(self, response: httpx.Response, deadline: float) -> Iterator[bytes]:
+    def _texts(self, response: httpx.Response, deadline: float) -> Iterator[str]:
         """The body as it comes. httpx bounds only the time between two pieces."""
-        size = 0
-        for chunk in response.iter_bytes():
-            size += len(chunk)
-            if size > MAX_BODY:
-                raise EngineError(f"{self._url} sends more than {MAX_BODY} bytes: is it an OpenAI-compatible server?")
+        body = BodyText(MAX_BODY)
+        for chunk in response.iter_raw():
+            yield body.add(chunk)
             if time.monotonic() > deadline:
                 raise EngineError(self._too_slow())
-            yield chunk
-
-    def _chunk(self, event: str) -> dict[str, Any]:
-        """One chunk of the answer; EngineError if the server could not go on."""
-        chunk = self._object(event)
-        if chunk.get("error"):
-            said = self._quoted(str(chunk["error"]))
-            raise EngineError(f"{self._url} failed in the middle of the answer: {said} (see the server's log)")
-        return chunk
-
-    def _object(self, text: str) -> dict[str, Any]:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise EngineError(
-                f"{self._url} sent {self._quoted(text)!r} where a JSON object belongs: is it an OpenAI-compatible "
-                "server, and does server_url end in /v1?"
-            )
-        return value
+        yield body.add(b"", last=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """What httpx raises, as an EngineError that says what to do."""
+        """What the server and httpx fail with, as an EngineError that says what to do.
+
+        It has no cause: that may hold the key.
+        """
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            reason = self._server.reason(error)
             raise EngineError(
-                f"no server answers at {self._url} ({_reason(error)}): start it, or set server_url to where it is"
-            ) from error
-        except httpx.TimeoutException as error:
-            raise EngineError(self._too_slow()) from error
+                f"no server answers at {self._url} ({reason}): start it, or set server_url to where it is"
+            ) from None
+        except httpx.TimeoutException:
+            raise EngineError(self._too_slow()) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # the latter of a Location that is no address
-            raise EngineError(f"{self._url} broke the connection ({_reason(error)}): see the server's log") from error
+            reason = self._server.reason(error)
+            raise EngineError(f"{self._url} broke the connection ({reason}): see the server's log") from None
+        except Rejected as error:
+            if error.retry_after:
+                self._paused_until = time.monotonic() + min(error.retry_after, LONGEST_PAUSE)
+            raise EngineError(f"{self._url}: {error}") from None
+        except Unparsable as error:
+            hint = "is it an OpenAI-compatible server, and does server_url end in /v1?"
+            raise EngineError(f"{self._url}: {error}; {hint}") from None
+        except NoAnswer as error:
+            raise EngineError(f"{self.name} gave no answer: {error}") from None
 
     def _too_slow(self) -> str:
         return (
-            f"{self._url} gave no whole answer within timeout = {self._settings.timeout:g} s: "
+            f"{self._url} gave no whole answer within server_timeout = {self._settings.timeout:g} s: "
             "raise it, lower max_new_tokens, or see what else keeps the server busy"
         )
-
-    def _quoted(self, text: str) -> str:
-        """The beginning of what the server said. It may repeat the key that it did not like, which goes no further."""
-        return clean_text(redacted(text, self._key)[:1000], 200)
 
 
 def _data_url(image: Image, share: float) -> str:
@@ -272,21 +284,3 @@ def _data_url(image: Image, share: float) -> str:
     if size != (width, height):
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image)).decode("ascii")
-
-
-def _hint(code: int, location: str) -> str:
-    if code in (401, 403):
-        return "check the key that api_key_env or api_key_file names"
-    if code in (400, 413, 422):
-        return "does the model take as many images, and does the prompt fit its context?"
-    if 300 <= code < 400:
-        return f"set server_url to where it points: {location}"
-    if code in (429, 503):
-        return "it is busy or still loads its model: try again later"
-    if code >= 500:
-        return "the server failed: see its log"
-    return "check server_url, which usually ends in /v1, and model"
-
-
-def _reason(error: Exception) -> str:
-    return clean_text(str(error), 160) or type(error).__name__

@@ -1,73 +1,123 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chat completion as it streams in from an OpenAI-compatible server, whose chunks are a stranger's JSON."""
+"""A chat completion as it streams in from an OpenAI-compatible server, and what may be told of it meanwhile."""
 
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from edgevlm_ros.cloud.completion import Message, as_dict, as_list, first_choice
+from edgevlm_ros.cloud.failures import Server
 from edgevlm_ros.endpoint import redacted
+from edgevlm_ros.words import without_thoughts
+
+_HALF_MARK = re.compile(r"(?:<\|channel\|?>\s{0,4}\w{0,12}|[<\[◁][^>\]▷\s]{0,40})\Z")
+"""What may become the mark of a thought with the next piece."""
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[str]:
+def events(texts: Iterable[str]) -> Iterator[str]:
     """The data of each server-sent event, one line in this API; other fields and comments are left out.
 
-    Lines end at a line feed only: httpx's iter_lines and str.splitlines also cut at characters that JSON may hold.
+    Of a body that is plain JSON, although a stream was asked for, all of it. Lines end at a line feed only: httpx's
+    iter_lines and str.splitlines also cut at characters that JSON may hold.
     """
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:").strip().decode("utf-8", errors="replace")
+    held: list[str] = []  # of a line that has not ended
+    is_json: bool | None = None
+    for text in texts:
+        if is_json is None and text.strip():
+            is_json = text.lstrip().startswith(("{", "["))
+        *lines, rest = [text] if is_json else text.split("\n")
+        if lines:
+            lines[0] = "".join(held) + lines[0]
+            held.clear()
+        yield from filter(None, map(_data, lines))
+        held.append(rest)
+    rest = "".join(held)
+    if is_json or _is_whole(_data(rest)):
+        yield rest if is_json else _data(rest)
+
+
+def _data(line: str) -> str:
+    return line.removeprefix("data:").strip() if line.startswith("data:") else ""
+
+
+def _is_whole(data: str) -> bool:
+    """Whether an event without its end of line is whole all the same."""
+    try:
+        return data == "[DONE]" or bool(json.loads(data))
+    except (ValueError, RecursionError):
+        return False
 
 
 class StreamedAnswer:
-    """What has come of an answer. Servers leave out or set to null whatever they do not know.
+    """What has come of an answer.
 
-    finished: whether the server has said why it ended. prompt_tokens, reused_tokens: 0 if unknown.
+    most_chars: of what the model says, thoughts included, that are told. begins_thinking: the model is known to begin
+    with a thought whose beginning is in the prompt, so that nothing is told before its end.
     """
 
-    def __init__(self) -> None:
-        self.finished = False
-        self.prompt_tokens = self.reused_tokens = 0
-        self._pieces: list[str] = []
+    def __init__(self, server: Server, most_chars: int, begins_thinking: bool = False) -> None:
+        self.message = Message(server)
+        self.begins_thinking = begins_thinking
+        self._most_chars = most_chars
+        self._said = self._told = self._visible = ""
+        self._is_thinking = begins_thinking
         self._log_probabilities: list[float] = []
-        self._thought = False
 
     @property
-    def text(self) -> str:
-        return "".join(self._pieces).strip()
+    def began(self) -> bool:
+        return bool(self._said)
+
+    @property
+    def so_far(self) -> str:
+        """The answer without thoughts, of a message that may go on."""
+        return "" if self._is_thinking else self._visible[: self._most_chars].strip()
 
     @property
     def confidence(self) -> float:
-        """Geometric mean of the known probabilities of tokens, NaN if none is."""
+        """Geometric mean of the known probabilities of the answer's tokens, NaN if none is."""
         known = self._log_probabilities
         return math.exp(math.fsum(known) / len(known)) if known else math.nan
 
-    @property
-    def only_thoughts(self) -> bool:
-        """Whether it is over and all that came was a reasoning model's thinking aloud."""
-        return self.finished and self._thought and not self._pieces
+    def whole(self) -> str:
+        """The answer of a message that has ended. Raises NoAnswer or Unparsable."""
+        text = self.message.answer(structured=False)[: self._most_chars].strip()
+        self._is_thinking = False
+        self.begins_thinking = self.begins_thinking and self._visible != self._said
+        return text
 
     def add(self, chunk: dict[str, Any]) -> str:
-        """Takes in one chunk of the stream; returns the new text."""
-        usage = _dict(chunk.get("usage"))
-        self.prompt_tokens = _count(usage.get("prompt_tokens")) or self.prompt_tokens
-        cached = _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
-        self.reused_tokens = cached or self.reused_tokens
-        choice = _dict(next(iter(_list(chunk.get("choices"))), None))
-        for token in _list(_dict(choice.get("logprobs")).get("content")):
-            value = _dict(token).get("logprob")
+        """Takes in one chunk of the stream; returns what may be told now. Raises Unparsable.
+
+        Once a thought ends that did not seem to be one, its end is told too, by which words.without_thoughts knows it.
+        """
+        piece = self.message.add(chunk)
+        for token in as_list(as_dict(first_choice(chunk).get("logprobs")).get("content")):
+            value = as_dict(token).get("logprob")
             if isinstance(value, int | float) and abs(value) < 1e5:
                 self._log_probabilities.append(min(0.0, value))
-        self.finished = self.finished or isinstance(choice.get("finish_reason"), str)
-        delta = _dict(choice.get("delta"))
-        self._thought = self._thought or bool(delta.get("reasoning_content") or delta.get("reasoning"))
-        piece = delta.get("content")
-        if not isinstance(piece, str) or not piece:
+        if not piece or len(self._said) >= self._most_chars:
             return ""
-        self._pieces.append(piece)
-        return piece
+        self._said += piece
+        self._visible, is_open = without_thoughts(self._said)
+        self._is_thinking = is_open or (self.begins_thinking and self._visible == self._said)
+        if self._is_thinking or not self._visible.strip():
+            self._log_probabilities.clear()
+        tellable = "" if self._is_thinking else _HALF_MARK.sub("", self._visible)
+        if not self._visible.startswith(self._told):
+            self.begins_thinking, self._told = True, ""
+            return "</think>" + self._tell(tellable)
+        return self._tell(tellable)
+
+    def rest(self) -> str:
+        """What is left to tell when nothing more comes."""
+        return "" if self._is_thinking else self._tell(self._visible)
+
+    def _tell(self, text: str) -> str:
+        new = text[len(self._told) :]
+        self._told += new
+        return new
 
 
 class WordByWord:
@@ -91,15 +141,3 @@ class WordByWord:
         """What is left to tell when nothing more comes."""
         held, self._held = self._held, ""
         return redacted(held, self._key)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 < value < 2**32 else 0

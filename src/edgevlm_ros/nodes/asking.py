@@ -29,7 +29,7 @@ from edgevlm_ros.nodes.camera import checked_question
 from edgevlm_ros.nodes.conversions import to_nanoseconds
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.transfer.types import Question, Source, Status
-from edgevlm_ros.words import clean_text, plain
+from edgevlm_ros.words import clean_text, plain, without_thoughts
 
 _FEEDBACK_PERIOD_S = 0.05  # a robot's network need not carry every token on its own
 _LONGEST_DEADLINE_S = 600.0
@@ -66,7 +66,7 @@ class PendingAsk:
         now = time.monotonic()
         if now - self._told >= _FEEDBACK_PERIOD_S:
             self._told = now
-            self._tell(plain(self._said))
+            self._tell(plain(without_thoughts(self._said)[0]))
 
     def stopped(self) -> bool:
         """Whether nobody waits for the answer any more: canceled, or the node is quiet."""

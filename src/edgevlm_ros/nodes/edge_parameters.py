@@ -46,6 +46,13 @@ PARAMETERS = (
         "An OpenAI-compatible server on the robot (such as http://localhost:8080/v1) that runs 'model' "
         "instead of transformers; empty for none.",
     ),
+    Parameter(
+        "server_timeout",
+        10.0,
+        "Seconds for a whole answer of that server; below 'watchdog', which takes a longer silence for a hang.",
+        0.1,
+        600.0,
+    ),
     Parameter("api_key_env", "", "Environment variable that holds that server's key; empty for none."),
     Parameter("api_key_file", "", "File that holds that server's key; empty for none."),
     Parameter("allow_http", False, "Whether frames and that key may go to another machine unencrypted."),
@@ -195,6 +202,7 @@ def served_settings(value: Values) -> ServedSettings:
         api_key_file=value["api_key_file"],
         system_prompt=value["system_prompt"],
         max_new_tokens=value["max_new_tokens"],
+        timeout=value["server_timeout"],
         allow_http=value["allow_http"],
     )
 
