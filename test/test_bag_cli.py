@@ -39,3 +39,11 @@ def test_a_recorders_folder_stands_for_its_bag(tmp_path: Path, capsys: pytest.Ca
     record(tmp_path).close()
     assert cli.main(["bag", "info", str(tmp_path)]) == 0
     assert f"{tmp_path / 'bag'}: 2.0 s" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path).close()
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("relative_file_paths:\n", "relative_file_paths:\n  - lost.mcap\n"))
+    assert cli.main(["bag", "info", str(tmp_path / "bag")]) == 0
+    assert "left out: lost.mcap is missing" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from edgevlm_ros.bag_types import BagError, typestore
 from edgevlm_ros.bag_writer import STORAGES, BagWriter
 from edgevlm_ros.bags import BagReader
-from fuzz.mcap import mcap
+from fuzz.mcap import channel, chunk, mcap, mcap_of, record_of
 
 TYPES = typestore().types
 IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -125,20 +125,126 @@ def test_a_type_of_a_hundred_thousand_fields_is_refused_unread(tmp_path: Path, o
             reader.deserialize(record)
 
 
-def test_a_topic_whose_name_is_no_text_is_refused(bag: Path) -> None:
+FOREIGN = {"jsonschema": "json", "protobuf": "protobuf", "flatbuffer": "flatbuffer", "ros1msg": "ros1", "": "json"}
+
+
+def foreign_mcap(schema: str, profile: str, **layout: bool) -> bytes:
+    """Three frames of a good camera, and between them messages that are not in CDR."""
+    images = channel(1, "/image/compressed", IMAGE, b"", "ros2msg")
+    others = channel(2, "/others", "foxglove.Detections", b"\xc3\xa4{}", schema, FOREIGN[schema])
+    frames = [bytes(typestore().serialize_cdr(jpeg(stamp), IMAGE)) for stamp in range(3)]
+    records = b"".join(record_of(1, 10 * n, frame) + record_of(2, 10 * n + 5, b"{}") for n, frame in enumerate(frames))
+    return mcap_of(images + others + records, profile, **layout)
+
+
+@pytest.mark.parametrize("schema", FOREIGN)
+@pytest.mark.parametrize("profile", ["ros2", ""])
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_is_not_in_cdr_is_left_out_and_named_beside_a_good_camera(
+    tmp_path: Path, schema: str, profile: str, closed: bool
+) -> None:
+    (tmp_path / "drive.mcap").write_bytes(foreign_mcap(schema, profile, closed=closed))
+    with BagReader(tmp_path / "drive.mcap") as reader:
+        assert reader.left_out == (f"/others is in {FOREIGN[schema]}",)
+        assert list(reader.topics) == ["/image/compressed"]
+        assert reader.message_count == 3
+        assert [reader.deserialize(record).data.size for record in reader.records()] == [5, 6, 7]
+
+
+def test_a_camera_whose_definition_its_recorder_did_not_find_is_read(tmp_path: Path) -> None:
+    image = bytes(typestore().serialize_cdr(jpeg(3), IMAGE))
+    told = channel(1, "/image/compressed", IMAGE, b"", "unknown")
+    (tmp_path / "bag.mcap").write_bytes(mcap_of(told + record_of(1, 5, image)))
+    with BagReader(tmp_path / "bag.mcap") as reader:
+        assert [reader.deserialize(record).data.size for record in reader.records()] == [8]
+
+
+def test_a_folder_with_what_is_not_in_cdr_is_read_too(bag: Path) -> None:
     metadata = bag / "metadata.yaml"
-    metadata.write_text(metadata.read_text().replace("name: /question", "name: 5"))
-    with pytest.raises(BagError, match=str(bag)), BagReader(bag) as reader:
-        list(reader.records())
+    metadata.write_text(metadata.read_text().replace("serialization_format: cdr", "serialization_format: json", 1))
+    with BagReader(bag) as reader:
+        assert reader.message_count == 11, "the files tell what they have"
 
 
-@pytest.mark.parametrize("key", ["message_count", "nanoseconds_since_epoch", "nanoseconds"])
+def test_a_bag_that_has_nothing_else_says_what_it_left_out(tmp_path: Path) -> None:
+    records = channel(1, "/image", "foxglove.CompressedImage", b"", "protobuf", "protobuf") + record_of(1, 5, b"")
+    (tmp_path / "drive.mcap").write_bytes(mcap_of(records))
+    with BagReader(tmp_path / "drive.mcap") as reader, pytest.raises(BagError, match="/image is in protobuf"):
+        reader.image_topic()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_mcap_of_ros1_is_told_how_to_convert(tmp_path: Path, packed: bool) -> None:
+    records = channel(1, "/image", "sensor_msgs/Image", b"", "ros1msg", "ros1") + record_of(1, 5, b"")
+    records = chunk(records, len(records), "") if packed else records
+    (tmp_path / "old.mcap").write_bytes(mcap_of(records, "ros1"))
+    with pytest.raises(BagError, match=r"rosbags-convert --src .*/old\.bag"), BagReader(tmp_path / "old.mcap"):
+        pass
+
+
+def split_bag(bag: Path, storage: str = "mcap") -> list[Path]:
+    """A bag of three files with ten messages each."""
+    with BagWriter(bag, storage) as writer:
+        for stamp in range(30):
+            writer.write_message("/image/compressed", jpeg(stamp), stamp)
+    (whole,) = [*bag.glob("*.mcap"), *bag.glob("*.db3")]
+    files = []
+    for number in range(3):
+        with BagWriter(bag.parent / f"{bag.name}_{number}", storage) as writer:
+            for stamp in range(10 * number, 10 * number + 10):
+                writer.write_message("/image/compressed", jpeg(stamp), stamp)
+        (part,) = (bag.parent / f"{bag.name}_{number}").glob(f"*{whole.suffix}")
+        files.append(part.rename(bag / part.name))
+    whole.unlink()
+    names = "".join(f"\n  - {file.name}" for file in files)
+    metadata = (bag / "metadata.yaml").read_text()
+    (bag / "metadata.yaml").write_text(
+        re.sub(r"relative_file_paths:\n *- .*", f"relative_file_paths:{names}", metadata)
+    )
+    return files
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("damage", ["gone", "empty"])
+def test_a_split_bag_is_read_without_the_file_that_is_lost(
+    tmp_path: Path, storage: str, lost: int, damage: str
+) -> None:
+    files = split_bag(tmp_path / "bag", storage)
+    files[lost].unlink() if damage == "gone" else files[lost].write_bytes(b"")
+    with BagReader(tmp_path / "bag") as reader:
+        kept = [stamp for stamp in range(30) if stamp // 10 != lost]
+        assert [record.stamp for record in reader.records()] == kept
+        assert (reader.start, reader.end, reader.message_count) == (kept[0], kept[-1], 20)
+        (told,) = reader.left_out
+        assert files[lost].name in told
+    for file in files:
+        file.unlink(missing_ok=True)
+    with pytest.raises(BagError, match=r"none of its files.*bag_0.*bag_2"), BagReader(tmp_path / "bag"):
+        pass
+
+
+@pytest.mark.parametrize("key", ["name", "message_count", "nanoseconds_since_epoch", "nanoseconds"])
+@pytest.mark.parametrize("value", ["", "7", "soon", "[1]"])
+def test_what_metadata_tell_of_topics_and_times_is_taken_from_the_files(bag: Path, key: str, value: str) -> None:
+    metadata = bag / "metadata.yaml"
+    total, rest = metadata.read_text().rpartition("\n  message_count:")[::2]
+    metadata.write_text(re.sub(rf"\b{key}: .*", f"{key}: {value}", total) + "\n  message_count:" + rest)
+    with BagReader(bag) as reader:
+        assert (reader.start, reader.end, reader.message_count) == (10**9, 10**9 + 1_800_000_000, 11)
+        assert {topic.name: topic.count for topic in reader.topics.values()} == {
+            "/question": 1,
+            "/image/compressed": 10,
+        }
+        assert not reader.unfinished
+
+
 @pytest.mark.parametrize("value", ["", "soon", "[1]"])
-def test_a_count_or_a_time_that_is_no_number_is_refused(bag: Path, key: str, value: str) -> None:
+def test_a_count_that_is_no_number_is_refused(bag: Path, value: str) -> None:
     metadata = bag / "metadata.yaml"
-    metadata.write_text(re.sub(rf"\b{key}: .*", f"{key}: {value}", metadata.read_text()))
-    with pytest.raises(BagError, match=str(bag)), BagReader(bag) as reader:
-        list(reader.records())
+    metadata.write_text(re.sub(r"\n  message_count: .*", f"\n  message_count: {value}", metadata.read_text()))
+    with pytest.raises(BagError, match=r"metadata\.yaml.*reindex"), BagReader(bag):
+        pass
 
 
 def test_missing_bag_is_named(tmp_path: Path) -> None:

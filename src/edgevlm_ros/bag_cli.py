@@ -51,6 +51,8 @@ def show(arguments: argparse.Namespace) -> None:
         print(f"{bag.path}: {seconds:.1f} s, {sum(counts.values())} messages, {sum(sizes.values()) / 1e6:.1f} MB")
         if bag.unfinished:
             print("  not closed: its writer was killed, ran out of disk, or still writes; this is what can be read")
+        for part in bag.left_out:
+            print(f"  left out: {part}")
         width = max((len(name) for name in bag.topics), default=0)
         for topic in sorted(bag.topics.values(), key=lambda t: t.name):
             rate = (counts[topic.name] - 1) / seconds if seconds and counts[topic.name] > 1 else 0

@@ -70,16 +70,21 @@ def playable(topics: Iterable[Topic], asked: bool) -> list[str]:
 def topics_of(bag: Path) -> list[Topic]:
     """The topics of a rosbag2 folder. Raises MetadataError."""
     try:
-        told = yaml.load((bag / "metadata.yaml").read_text(encoding="utf-8"), _Loader)["rosbag2_bagfile_information"]
         return [
             _topic(topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
-            for topic in told["topics_with_message_count"]
+            for topic in read_metadata(bag)["topics_with_message_count"]
+            if topic["topic_metadata"].get("serialization_format", "cdr") == "cdr"
         ]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise MetadataError(
             f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder "
             "(ros2 bag reindex makes one of lone files)"
         ) from error
+
+
+def read_metadata(bag: Path) -> Any:
+    """What the metadata.yaml of a rosbag2 folder tells, unchecked. Raises what reading and parsing it raise."""
+    return yaml.load((bag / "metadata.yaml").read_text(encoding="utf-8"), _Loader)["rosbag2_bagfile_information"]
 
 
 def _topic(name: Any, kind: Any, count: Any) -> Topic:

@@ -18,7 +18,7 @@ from rosbags.typesys import get_types_from_msg
 
 from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
 from edgevlm_ros.bag_types import BagError, check_size, new_typestore, typestore
-from edgevlm_ros.unfinished_bag import AnyReader
+from edgevlm_ros.unfinished_bag import AnyReader, ros1_advice
 from edgevlm_ros.words import in_one_line
 
 
@@ -66,7 +66,7 @@ class BagReader:
         if not self.path.exists():
             raise BagError(f"bag {self.path}: no such file or folder")
         if self.path.is_file() and self.path.suffix == ".bag":
-            raise BagError(f"bag {self.path}: a ROS 1 bag; convert it: rosbags-convert --src {self.path} --dst FOLDER")
+            raise BagError(f"bag {self.path}: {ros1_advice(self.path)}")
         if self.path.is_file() and self.path.suffix not in (".mcap", ".db3"):
             raise BagError(f"bag {self.path}: not a rosbag2 (a folder with a metadata.yaml, a .mcap or a .db3 file)")
         if self.path.is_dir() and not (self.path / "metadata.yaml").is_file():
@@ -75,14 +75,14 @@ class BagReader:
             raise BagError(f"bag {self.path}: the folder has no metadata.yaml, so it is no rosbag2{advice}")
 
     def _check_metadata(self) -> None:
-        """The reader takes a metadata.yaml's values as they are."""
+        """The reader takes a SQLite file's values as they are."""
         for c in self._open.connections:
             if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
                 raise BagError("a topic's name or type is no text")
             if not isinstance(c.msgcount, int):
-                raise BagError(f"its metadata says that {c.topic} has {c.msgcount} messages, which is no number")
+                raise BagError(f"{c.topic} has {c.msgcount} messages, which is no number")
         if not all(isinstance(number, int) for number in (self.start, self.end, self.message_count)):
-            raise BagError("its metadata has a time or a count that is no number")
+            raise BagError("it has a time or a count that is no number")
 
     def _register_own_types(self) -> None:
         """Let the bag's own definitions serve for types that nobody else has."""
@@ -140,6 +140,11 @@ class BagReader:
         """Whether its writer did not close it: it was killed, ran out of disk, or still writes."""
         return self._open.unfinished
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files and topics of it that cannot be read, each with the reason."""
+        return self._open.left_out
+
     def image_topic(self, wanted: str = "") -> Topic:
         """The topic named, if it has images; without a name the likeliest camera: colour, then JPEG, then many."""
         images = [t for t in self.topics.values() if t.type in IMAGE_TYPES and t.count]
@@ -147,6 +152,7 @@ class BagReader:
             images = [t for t in images if t.name.strip("/") == wanted.strip("/")]
         if not images:
             there = ", ".join(f"{t.name} ({t.type}, {t.count})" for t in self.topics.values()) or "no topics at all"
+            there = "; ".join([there, *self.left_out])
             raise BagError(f"bag {self.path}: no images{f' on {wanted}' if wanted else ''}; it has {there}")
         return self.topics[likeliest_camera((t.name, t.type, t.count) for t in images)]
 

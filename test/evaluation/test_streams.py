@@ -214,6 +214,25 @@ def test_a_bag_of_images_without_pixels_is_refused(tmp_path: Path) -> None:
         open_stream(tmp_path / "bag")
 
 
+def test_a_lone_file_is_a_bag_like_its_folder(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "bag")
+    (file,) = folder.glob("*.mcap")
+    lone = file.rename(tmp_path / "drive.mcap")
+    assert find_streams([lone]) == [lone]
+    stream = open_stream(lone)
+    assert (stream.name, len(stream.stamps), len(stream.truths), stream.problems) == ("drive", 20, 20, ())
+    assert stream.frame(stamp(1.0)).image.shape == (48, 64, 3)
+
+
+def test_a_file_of_a_bag_that_is_gone_is_named(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "bag")
+    metadata = folder / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("relative_file_paths:\n", "relative_file_paths:\n  - lost.mcap\n"))
+    stream = open_stream(folder)
+    assert len(stream.stamps) == 20
+    assert stream.problems == ("part of the bag that cannot be read, left out: once (lost.mcap is missing)",)
+
+
 @pytest.mark.parametrize(
     ("name", "dataset"), [("aisle_03", "aisle"), ("my_drive_2_11", "my_drive_2"), ("demo", "demo"), ("_1", "_1")]
 )

@@ -37,6 +37,8 @@ class StreamLog:
         self.annotations: list[Any] = []
         self.facts: list[Any] = []
         self._problems = problems
+        for part in bag.left_out:
+            problems.add("part of the bag that cannot be read, left out", part)
         for topic in bag.topics.values():
             if topic.type not in typestore().fielddefs:
                 problems.add("topic of a type that is not known here, not looked at", f"{topic.name}: {topic.type}")

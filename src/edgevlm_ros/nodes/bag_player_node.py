@@ -57,6 +57,8 @@ class BagPlayerNode(Node):
         self._settings = Parameters(self, PARAMETERS, lambda: None, lambda: True)
         self._rate = float(self._settings["rate"])
         self._bag = BagReader(bag_path(self._settings["bag"])).__enter__()
+        for part in self._bag.left_out:
+            self.get_logger().warning(f"not played: {part}")
         self._images = self._bag.image_topic()
         self._outputs = {topic.name: output for topic, output in self._advertise()}
         if not self._outputs:
