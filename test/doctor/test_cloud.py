@@ -45,6 +45,23 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert KEY not in str(found)
 
 
+def test_what_a_server_says_is_shown_on_one_line_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    forged = f"\x1b[2J\n[ok] {'x' * 60}{KEY}"
+    for models in (
+        Reply(forged.encode(), status=500),
+        Reply({"data": [{"id": forged}]}),
+        Reply("", status=307, headers={"Location": f"http://[{'x' * 140}{KEY}"}),
+        Reply("", status=307, headers={"Location": f"http://there/{'x' * 180}{KEY}"}),
+    ):
+        with ScriptedCloud() as server:
+            server.models = models
+            found = looked_at(server.base_url, key_env="A_KEY")
+        said = [words for finding in found.values() for words in (finding.found, finding.fix)]
+        assert all(words.isprintable() for words in said)
+        assert KEY[:9] not in " ".join(said)
+
+
 def test_a_key_that_is_not_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("A_KEY", raising=False)
     assert "'A_KEY'" in looked_at("http://127.0.0.1:1/v1", key_env="A_KEY")["endpoint"].found

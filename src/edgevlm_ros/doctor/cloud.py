@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgevlm_ros.doctor.finding import Finding, fail, ok, warn
+from edgevlm_ros.words import clean_text
 
 _TIMEOUT_S = 10.0
 _ROUND_TRIPS = 3
@@ -20,7 +21,7 @@ def check(base_url: str, model: str = "", key_env: str = "", allow_http: bool = 
     """As the bridge's base_url, model, api_key_env and allow_http. Nothing is asked that costs money."""
     import httpx
 
-    from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key
+    from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, quoted, redacted
 
     try:
         url = check_base_url(base_url, "--cloud-url", allow_http=allow_http, permission=_PERMISSION)
@@ -40,15 +41,17 @@ def check(base_url: str, model: str = "", key_env: str = "", allow_http: bool = 
                     body = _read(response.iter_raw())
                 took.append(time.monotonic() - began)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = _without(key, " ".join(str(error).split())[:160]) or type(error).__name__
+        reason = quoted(str(error), key, 160) or type(error).__name__
         yield fail(
             "endpoint",
             f"no reply from {url} ({reason})",
             "is the server running, and are the URL and the network right?",
         )
         return
-    text = _without(key, body.decode(errors="replace"))
-    yield replied(response.status_code, text, str(url), response.headers.get("location", ""))
+    text, location = (
+        redacted(said, key) for said in (body.decode(errors="replace"), response.headers.get("location", ""))
+    )
+    yield replied(response.status_code, text, str(url), location)
     if response.status_code == 200:
         yield lists(text, model)
         yield distance(took)
@@ -63,21 +66,16 @@ def _read(chunks: Iterator[bytes]) -> bytes:
     return body
 
 
-def _without(key: str, text: str) -> str:
-    """A server may repeat the key; it goes no further."""
-    return text.replace(key, "***") if key else text
-
-
 def replied(code: int, text: str, url: str, location: str = "") -> Finding:
     """To GET /models."""
-    said = " ".join(text.split())[:120]
+    said = clean_text(text[:1000], 120)
     words = f"{url} answers with HTTP {code}{f': {said}' if said and code != 200 else ''}"
     if code == 200:
         return ok("endpoint", f"{url} answers")
     if code in (401, 403):
         return fail("endpoint", words, "name the environment variable of the server's key with --cloud-key-env")
     if 300 <= code < 400:
-        return fail("endpoint", words, f"take the URL it points to: {location[:200]}")
+        return fail("endpoint", words, f"take the URL it points to: {clean_text(location[:1000], 200)}")
     if code >= 500:
         return fail("endpoint", words, "the server is ill: see its log")
     if code == 404:
@@ -91,7 +89,7 @@ def lists(text: str, wanted: str) -> Finding:
 
     try:
         listing: Any = json.loads(text)
-        names = [str(each["id"])[:100] for each in listing["data"]]
+        names = [clean_text(str(each["id"])[:1000], 100) for each in listing["data"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return fail(
             "cloud model", "the reply to /models is no list of models", "check the URL, which usually ends in /v1"

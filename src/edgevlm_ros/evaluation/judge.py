@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import httpx
 
 from edgevlm_ros.cloud.prompt import ReasoningEffort, reply_tokens, thinking, thinks
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, quoted
 from edgevlm_ros.evaluation.streaming import matches, normalised
 from edgevlm_ros.transfer.types import Question
 from edgevlm_ros.words import clean_text, without_thoughts
@@ -138,7 +138,7 @@ class ModelJudge:
             else:
                 if response.status_code == 200:
                     return self._content(response)
-                said = clean_text(redacted(response.text, self._key)[:600], 160)
+                said = quoted(response.text, self._key, 160)
                 fault = f"HTTP {response.status_code}: {said}; {_advice(response.status_code, said)}"
                 last = last or response.status_code not in (429, 500, 502, 503, 504)
             if last:
