@@ -211,6 +211,18 @@ def test_no_answer_so_far_commands_a_terminal(robot: Robot, client: Client) -> N
     assert goal.result().answer.text == "two"
 
 
+def test_no_answer_so_far_holds_a_thought(robot: Robot, client: Client) -> None:
+    def stream(ask: PendingAsk) -> None:
+        ask.on_token("Okay, the user wants</think>Yes")
+        say("Yes")(ask)
+
+    robot.answer(stream)
+    goal = client.ask()
+    goal.result()
+    assert robot.ros.spin_until(lambda: goal.feedback)
+    assert goal.feedback == ["Yes"]
+
+
 def test_feedback_is_the_answer_so_far_and_not_every_token(robot: Robot, client: Client) -> None:
     def stream(ask: PendingAsk) -> None:
         for _ in range(1000):

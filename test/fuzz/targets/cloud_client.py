@@ -24,7 +24,10 @@ WORDS = (
     b'{"choices": [{"message": {"content": "', b'"usage": {"prompt_tokens": ', b'"model": "', b"200\n\n", b"429\n",
     b"503\n", b"302\n", b"Retry-After: ", b"Location: ", b"Content-Length: ", b"Content-Encoding: gzip",
     b"Sun, 22 Nov 2026 21:00:00 GMT", KEY.encode(), b"\\u002b", b'{"type": "text", "text": "', b'{\\"answer\\": \\"',
-    b'\\"regions\\": [', b'\\"bbox_2d\\": [', b"<|im_end|>", b"\\u200b",
+    b'\\"regions\\": [', b'\\"bbox_2d\\": [', b"<|im_end|>", b"\\u200b", b"\x1f\x8b\x08\x00",
+    b'{"error": {"code": ', b'"reasoning_content": "',
+    b'"tool_calls": [{"function": {"arguments": "', b'"refusal": "', b'"finish_reason": "', b"</think>", b"422\n",
+    b"max_completion_tokens", b"temperature", b"\\ue00e",
 )  # fmt: skip
 LONGEST = 4096
 _CHARS = 200
@@ -51,27 +54,33 @@ UPLOAD = encode(np.full((48, 64, 3), 128, np.uint8), max_side=64, quality=50)
 
 
 @contextmanager
-def answering(response: httpx.Response) -> Iterator[None]:
+def answering(data: bytes) -> Iterator[None]:
     """The network, replaced: whatever is asked, this comes back."""
 
     async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        return response
+        return response(data)
 
     with mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
         yield
 
 
-def response(data: bytes) -> httpx.Response:
+def head_and_body(data: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     head, _, body = data.partition(b"\n\n")
     status, *lines = head.split(b"\n")
     pairs = [line.partition(b":") for line in lines]
     code = int(status) if status.isdigit() and len(status) == 3 and status[:1] in b"2345" else 200
-    return httpx.Response(code, headers=[(name, value.strip()) for name, _, value in pairs if name], stream=Body(body))
+    return code, [(name, value.strip()) for name, _, value in pairs if name], body
+
+
+def response(data: bytes) -> httpx.Response:
+    code, headers, body = head_and_body(data)
+    return httpx.Response(code, headers=headers, stream=Body(body))
 
 
 def check(data: bytes) -> None:
     asked, loop = client()
-    with answering(told := response(data)):
+    told = response(data)
+    with answering(data):
         result = loop.run_until_complete(asked.ask(UPLOAD, "Where?"))
     bounded(result)
     if told.status_code != 200:
