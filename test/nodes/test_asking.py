@@ -144,10 +144,14 @@ class Cloud:
             lambda: self.contexts.get_subscription_count() and robot.node.count_subscribers("question/once")
         )
 
-    def reply(self, text: str = "acid, left", seconds: int = 6, question: str = QUESTION, **fields: Any) -> None:
+    def reply(
+        self, text: str = "acid, left", seconds: int = 6, question: str = QUESTION, request: int = 0, **fields: Any
+    ) -> None:
+        """request: seconds of the question's header that it answers; 0 for a keyframe by the schedule."""
         self.contexts.publish(
             CloudContext(
                 header=frame(seconds),
+                request_stamp=Time(sec=request),
                 question_id=Asked(question).id,
                 question=question,
                 text=text,
@@ -415,12 +419,24 @@ def test_replies_to_another_question_or_about_an_older_frame_are_not_taken(robot
     assert goal.result().answer.text == "the same frame's"
 
 
+def test_the_reply_to_its_request_is_taken_where_the_bridge_s_image_is_older(robot: Robot, client: Client) -> None:
+    cloud = Cloud(robot)
+    robot.answer(say("gas, left", seconds=5))
+    goal = client.ask(wait_for_cloud=True)
+    assert robot.ros.spin_until(lambda: cloud.asked)
+    cloud.reply("another request's", seconds=4, request=3)
+    cloud.reply("acid, left", seconds=4, request=5)
+    assert goal.result().answer.text == "acid, left"
+    assert goal.outcome.result.answer.header == frame(4)
+
+
 def test_a_failure_of_the_cloud_is_told_with_the_edge_s_answer(robot: Robot, client: Client) -> None:
     cloud = Cloud(robot)
     robot.answer(say("gas, left"))
     goal = client.ask(wait_for_cloud=True)
     assert robot.ros.spin_until(lambda: cloud.asked)
-    cloud.reply("", status=CloudContext.STATUS_REJECTED, error_msg="HTTP 401")
+    cloud.reply("", status=CloudContext.STATUS_TIMEOUT, error_msg="another keyframe's")
+    cloud.reply("", seconds=4, request=5, status=CloudContext.STATUS_REJECTED, error_msg="HTTP 401")
     result = goal.result()
     assert goal.status == GoalStatus.STATUS_SUCCEEDED
     assert (result.answer.text, result.answer.source) == ("gas, left", Answer.SOURCE_EDGE)
@@ -430,11 +446,11 @@ def test_a_failure_of_the_cloud_is_told_with_the_edge_s_answer(robot: Robot, cli
 def test_a_failure_ends_one_of_two_goals_and_a_reply_both(robot: Robot, client: Client) -> None:
     cloud = Cloud(robot)
     goals = []
-    for seconds in (1, 5, 5):
+    for seconds in (1, 5, 6):
         robot.answer(say("gas, left", seconds=seconds))
         goals.append(client.ask(wait_for_cloud=True))
         assert robot.ros.spin_until(lambda: len(cloud.asked) == len(goals))
-    cloud.reply("", seconds=4, status=CloudContext.STATUS_TIMEOUT, error_msg="too slow")
+    cloud.reply("", seconds=8, request=1, status=CloudContext.STATUS_TIMEOUT, error_msg="too slow")
     assert "too slow" in goals[0].result().error_msg
     assert [goal.outcome for goal in goals[1:]] == [None, None]
     cloud.reply("acid, left", seconds=6)

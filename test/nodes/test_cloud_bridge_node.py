@@ -357,12 +357,13 @@ def test_a_question_asked_once_takes_the_newest_image_at_once_and_leaves_the_res
     robot.until(lambda: robot.contexts)
     frames = robot.frames
     robot.until(lambda: robot.frames > frames + 5)
-    robot.ask_once("Who is there?")
+    robot.ask_once("Who is there?", stamp=7)
     robot.until(lambda: robot.about("Who is there?"))
     context = robot.about("Who is there?")[0]
     assert (context.status, context.question_id) == (CloudContext.STATUS_OK, Asked("Who is there?").id)
     first = robot.contexts[0].header.stamp
     assert (context.header.stamp.sec, context.header.stamp.nanosec) > (first.sec, first.nanosec)
+    assert (context.request_stamp.sec, robot.contexts[0].request_stamp.sec) == (7, 0)
     assert "Who is there?" in str(cloud.chats[-1].body)
     assert robot.set("keyframe_period", 0.05).successful
     robot.until(lambda: len(robot.about(QUESTION)) >= 3)
@@ -399,11 +400,12 @@ def test_more_questions_at_once_than_have_a_place_are_told_so(ros: Any, cloud: S
     robot = Robot(ros, cloud.base_url, timeout=60.0).start()
     robot.until(lambda: len(robot.about(QUESTION)) >= 1)
     for number in range(3):
-        robot.ask_once(f"{number}, now?")
+        robot.ask_once(f"{number}, now?", stamp=10 + number)
     robot.until(lambda: robot.about("2, now?"))
     refused = robot.about("2, now?")[0]
     assert refused.status == CloudContext.STATUS_DROPPED
     assert "2 questions of 'ask' wait" in refused.error_msg
+    assert refused.request_stamp.sec == 12
     count = len(robot.about(QUESTION))
     robot.until(lambda: len(robot.about(QUESTION)) > count + 2, "the schedule does not go on")
     held.set()
@@ -419,6 +421,7 @@ def test_a_question_before_the_first_image_is_answered_with_its_own_header(ros: 
     robot.until(lambda: robot.contexts)
     context = robot.contexts[0]
     assert (context.status, context.header.stamp.sec) == (CloudContext.STATUS_DROPPED, 7)
+    assert context.request_stamp.sec == 7
     assert "no image has come yet on /image/compressed" in context.error_msg
     robot.ask_once("  ")
     robot.frame = lambda: CompressedImage(header=robot.header(), format="jpeg", data=JPEG)

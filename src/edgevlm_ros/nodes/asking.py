@@ -136,15 +136,20 @@ class Asking:
             return self._queue.popleft() if self._queue else None
 
     def on_context(self, message: CloudContextMsg) -> None:
-        """Takes what came of any keyframe of the camera. On the thread that spins."""
-        stamp = to_nanoseconds(message.header.stamp)
+        """Takes what came of any keyframe of the camera. On the thread that spins.
+
+        The bridge's newest image may be older or newer than the frame that the edge model answered: a reply to a goal's
+        own request is the goal's, whatever the keyframe; another one is where its keyframe is no older than that frame.
+        """
+        stamp, request = to_nanoseconds(message.header.stamp), to_nanoseconds(message.request_stamp)
         asked = [goal for goal in self._goals.values() if goal.edge is not None and not goal.stopped()]
-        waiting = [goal for goal in asked if goal.question.id == message.question_id and goal.stamp <= stamp]
+        asked = [goal for goal in asked if goal.question.id == message.question_id]
         if message.status == CloudContextMsg.STATUS_OK:
-            for goal in waiting:
+            for goal in (goal for goal in asked if goal.stamp == request or goal.stamp <= stamp):
                 self.conclude(goal, Ask.Result(answer=cloud_answer(goal.question, message)))
-        elif waiting:  # a failure is that of one keyframe, most likely the one for the newest frame before it
-            self._settle(max(waiting, key=lambda goal: goal.stamp), f"the cloud said: {_failure(message)}")
+        else:
+            for goal in [goal for goal in asked if goal.stamp == request][:1]:  # each request fails for one goal
+                self._settle(goal, f"the cloud said: {_failure(message)}")
 
     def end(self) -> None:
         """Ends what waits, since the node goes quiet. On the thread that spins. May be called again."""

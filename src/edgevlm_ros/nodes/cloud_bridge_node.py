@@ -163,15 +163,25 @@ class CloudBridgeNode(CameraNode):
             self.get_logger().warning(f"a message on 'question/once' is not taken: {error}")
             return
         if image is None:
-            self._refuse(message.header, question, f"no image has come yet on {self._image_topic}")
+            self._refuse(
+                message.header, message.header.stamp, question, f"no image has come yet on {self._image_topic}"
+            )
         elif len(self._asked_once) >= _MOST_ASKED_ONCE:
-            self._refuse(image.header, question, f"{_MOST_ASKED_ONCE} questions of 'ask' wait for their reply already")
+            why = f"{_MOST_ASKED_ONCE} questions of 'ask' wait for their reply already"
+            self._refuse(image.header, message.header.stamp, question, why)
         else:
             self._tally.asked_once += 1
-            self._send(image, question, self._asked_once, urgent=True)
+            self._send(image, question, self._asked_once, True, message.header.stamp)
 
-    def _send(self, message: ImageMsg | CompressedImage, question: Question, under_way: set[int], urgent: bool) -> None:
-        """under_way: where it counts until it has come back."""
+    def _send(
+        self,
+        message: ImageMsg | CompressedImage,
+        question: Question,
+        under_way: set[int],
+        urgent: bool,
+        request: Time | None = None,
+    ) -> None:
+        """under_way: where it counts until it has come back. request: stamp of the question that is asked once."""
         if self._uplink is None:
             return
         self._keyframes += 1
@@ -182,10 +192,10 @@ class CloudBridgeNode(CameraNode):
         make_upload = partial(_upload, message, side, quality, hidden)
         if self._eyes is not None:
             make_upload = partial(_seen, message, side, hidden, self._eyes)
-        finished = partial(self._on_exchange, message.header, self._now(), under_way)
+        finished = partial(self._on_exchange, message.header, request or Time(), self._now(), under_way)
         self._uplink.submit(Keyframe(self._keyframes, question, make_upload, urgent), finished)
 
-    def _on_exchange(self, header: Header, sent: Time, under_way: set[int], exchange: Exchange) -> None:
+    def _on_exchange(self, header: Header, request: Time, sent: Time, under_way: set[int], exchange: Exchange) -> None:
         """A keyframe has come back. From the uplink's thread."""
         keyframe, result = exchange.keyframe, exchange.result
         under_way.discard(keyframe.id)
@@ -201,9 +211,9 @@ class CloudBridgeNode(CameraNode):
             self.get_logger().warning(text, throttle_duration_sec=5.0)
         elif failed:
             self.get_logger().info(f"the cloud answers again, after {failed} requests that failed")
-        self._publish(self._contexts, _context_msg(header, sent, self._now(), exchange))
+        self._publish(self._contexts, _context_msg(header, request, sent, self._now(), exchange))
 
-    def _refuse(self, header: Header, question: Question, why: str) -> None:
+    def _refuse(self, header: Header, request: Time, question: Question, why: str) -> None:
         """Answers a question that was not sent."""
         self._keyframes += 1
         now = self._now()
@@ -212,6 +222,7 @@ class CloudBridgeNode(CameraNode):
             keyframe_id=self._keyframes,
             question_id=question.id,
             question=question.text,
+            request_stamp=request,
             status=int(Status.DROPPED),
             error_msg=f"not sent: {why}",
             sent=now,
@@ -263,13 +274,14 @@ def _seen(message: ImageMsg | CompressedImage, max_side: int, hidden: tuple[Area
     return Upload(b"", *size, hidden=len(hidden), features=to_bytes(features))
 
 
-def _context_msg(header: Header, sent: Time, received: Time, exchange: Exchange) -> CloudContextMsg:
+def _context_msg(header: Header, request: Time, sent: Time, received: Time, exchange: Exchange) -> CloudContextMsg:
     keyframe, result, upload = exchange.keyframe, exchange.result, exchange.upload
     return CloudContextMsg(
         header=header,
         keyframe_id=keyframe.id,
         question_id=keyframe.question.id,
         question=keyframe.question.text,
+        request_stamp=request,
         status=int(result.status),
         error_msg=result.error,
         text=result.text,
