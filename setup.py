@@ -37,10 +37,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "edge_node = edgevlm_ros.nodes.edge_node:main",
-            "cloud_bridge_node = edgevlm_ros.nodes.cloud_bridge_node:main",
-            "bag_player_node = edgevlm_ros.nodes.bag_player_node:main",
-            "recorder_node = edgevlm_ros.nodes.recorder_node:main",
+            "edge_node = edgevlm_ros.nodes.__main__:edge_node",
+            "cloud_bridge_node = edgevlm_ros.nodes.__main__:cloud_bridge_node",
+            "bag_player_node = edgevlm_ros.nodes.__main__:bag_player_node",
+            "recorder_node = edgevlm_ros.nodes.__main__:recorder_node",
             "edgevlm = edgevlm_ros.cli:main",
         ],
     },

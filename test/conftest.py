@@ -126,10 +126,10 @@ class Ros:
         return process
 
     def run_node(self, module: str, *remappings: str, **parameters: object) -> Process:
-        """Start edgevlm_ros.nodes.<module> with parameters, as `ros2 run edgevlm_ros <module> --ros-args ...` would."""
+        """Start a node with parameters, as `ros2 run edgevlm_ros <module> --ros-args ...` would."""
         words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={_yaml(value)}")]
         words += [word for rule in remappings for word in ("-r", rule)]
-        return self.run(sys.executable, "-m", f"edgevlm_ros.nodes.{module}", "--ros-args", *words)
+        return self.run(sys.executable, "-m", "edgevlm_ros.nodes", module, "--ros-args", *words)
 
     def close(self) -> None:
         for process in self._processes:

@@ -14,6 +14,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from edgevlm_ros.stop_signal import exit_while_importing
+
 COMMANDS = {
     "doctor": ("edgevlm_ros.doctor.cli", "check installation, GPU, model, camera and cloud, and say what to fix"),
     "models": ("edgevlm_ros.models_cli", "list the models that can be taken by name, and what fits this machine"),
@@ -56,6 +58,15 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments[:1]) == ["serve"]:  # as a launch file starts it
+        exit_while_importing()
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         parsed = parser_for(arguments).parse_args(arguments)
     except ModuleNotFoundError as error:
@@ -64,10 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    try:
-        return int(parsed.run(parsed) or 0)
-    except KeyboardInterrupt:
-        return 130
+    return int(parsed.run(parsed) or 0)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Graph:
             words += ["-p", f"{name}:={yaml_scalar(value)}"]
         for name, topic in remappings.items():
             words += ["-r", f"{name}:={topic}"]
-        self._processes.start(node, module_command(f"edgevlm_ros.nodes.{node}", "--ros-args", *words), nice=nice)
+        self._processes.start(node, module_command("edgevlm_ros.nodes", node, "--ros-args", *words), nice=nice)
 
     def wait_ready(self) -> dict[str, dict[str, Any]]:
         """Waits until every node is up and knows the others, and the cloud answers; returns the nodes' parameters.

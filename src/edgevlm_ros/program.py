@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
+
+from edgevlm_ros.stop_signal import StopSignal
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -19,22 +20,6 @@ class CommandError(Exception):
         self.code = code
 
 
-class Interrupt:
-    """Ctrl-C or SIGTERM. It raises where Python is, and again when checked: one that falls into a callback of native
-    code is lost otherwise."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __call__(self, number: int, frame: object) -> None:
-        self.came = True
-        raise KeyboardInterrupt
-
-    def check(self) -> None:
-        if self.came:
-            raise KeyboardInterrupt
-
-
 def ended(work: Callable[[Callable[[], None]], int]) -> int:
     """The exit code of work, which calls what it is given again and again, or of what ended it."""
     from edgevlm_ros.assets import AssetError
@@ -44,10 +29,9 @@ def ended(work: Callable[[Callable[[], None]], int]) -> int:
     from edgevlm_ros.nodes.run import BAD_START
     from edgevlm_ros.processes import ProcessError
 
-    interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = StopSignal()
     try:
-        return work(interrupt.check)
+        return work(stop.check)
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
@@ -61,5 +45,4 @@ def ended(work: Callable[[Callable[[], None]], int]) -> int:
         print("\nstopped: nothing is left running", file=sys.stderr)
         return INTERRUPTED
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        stop.restore()

@@ -175,7 +175,7 @@ class ChaosRobot(Robot):
         words += [word for name, value in parameters.items() for word in ("-p", f"{name}:={yaml_scalar(value)}")]
         log = self._processes.log(BRIDGE)
         before = log.read_text(errors="replace").count(_ACTIVE)
-        self._processes.start(BRIDGE, module_command(f"edgevlm_ros.nodes.{BRIDGE}", "--ros-args", *words))
+        self._processes.start(BRIDGE, module_command("edgevlm_ros.nodes", BRIDGE, "--ros-args", *words))
         # until it has loaded the fault lasts
         self.wait(lambda: log.read_text(errors="replace").count(_ACTIVE) > before, _READY_S)
 

@@ -134,7 +134,7 @@ class Robot:
         for node, parameters in self._parameters().items():
             words = ["--params-file", str(share_dir() / "config" / "edgevlm.yaml")]
             words += [word for name, value in parameters.items() for word in ("-p", f"{name}:={yaml_scalar(value)}")]
-            self._processes.start(node, module_command(f"edgevlm_ros.nodes.{node}", "--ros-args", *words))
+            self._processes.start(node, module_command("edgevlm_ros.nodes", node, "--ros-args", *words))
         if self._server is not None:
             self._server.wait_ready()
         for node in (EDGE, BRIDGE):

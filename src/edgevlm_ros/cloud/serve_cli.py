@@ -7,13 +7,13 @@ It listens on loopback; elsewhere it asks a key of whoever comes.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
+import time
 
 from edgevlm_ros.assets import AssetError
 from edgevlm_ros.cloud.server import DEFAULT_MODEL, DEFAULT_PORT, LvlmServer, ServerError
 from edgevlm_ros.endpoint import EndpointError, load_api_key
+from edgevlm_ros.stop_signal import StopSignal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    signal.signal(signal.SIGINT, lambda number, frame: stopped.set())
+    stop = StopSignal(raises=False)
     server = None
     try:
+        stop.raises = True  # a model loads for a minute
         server = LvlmServer(
             arguments.model,
             port=arguments.port,
@@ -51,13 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"serving {arguments.model} at {server.base_url}, ready after {seconds:.1f} s; Ctrl-C ends it", flush=True
         )
-        while not stopped.wait(0.5):
+        while True:
+            stop.check()
+            time.sleep(0.5)
             if not server.running:
                 raise ServerError(f"the LVLM server has ended:\n{server.log_tail()}")
     except (AssetError, EndpointError, ServerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        pass
     finally:
+        stop.raises = False
         if server is not None:
             server.stop()
     return 0

@@ -174,7 +174,7 @@ def measure(asked: Asked, out: Path, check: Check, tell: Tell) -> Samples:
             processes.check(ALONE)
 
         with _listening(domain, processes.log(NODE), checked) as listener:
-            processes.start(NODE, module_command(f"edgevlm_ros.nodes.{NODE}", "--ros-args", *_words(asked)))
+            processes.start(NODE, module_command("edgevlm_ros.nodes", NODE, "--ros-args", *_words(asked)))
             processes.start(CAMERA, module_command("edgevlm_ros.evaluation.load_camera", *_camera(asked)))
             tell("loading", 0.0)
             listener.change(Transition.TRANSITION_CONFIGURE, "configure")

@@ -7,14 +7,11 @@ before that, for a subscriber dies of bytes that its type support cannot read.
 
 import contextlib
 import importlib
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
@@ -26,8 +23,9 @@ from edgevlm_ros.bags import BagReader, Record, Topic
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.nodes.executor import NodeExecutor
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
-from edgevlm_ros.nodes.run import BAD_START
+from edgevlm_ros.nodes.parameters import Parameter, Parameters
+from edgevlm_ros.nodes.run import run_process
+from edgevlm_ros.stop_signal import StopSignal
 
 PARAMETERS = (
     Parameter("bag", "demo", "A rosbag2 folder, an .mcap or .db3 file, or the name of a bundled bag."),
@@ -50,10 +48,14 @@ _DRAIN_S = 1.0
 
 
 class BagPlayerNode(Node):
-    """Publishes the bag's topics and /clock. Raises BagError or ParameterError if there is nothing to play."""
+    """Publishes the bag's topics and /clock. Raises BagError or ParameterError if there is nothing to play.
 
-    def __init__(self, **kwargs: Any) -> None:
+    stopped: whether it was told to stop.
+    """
+
+    def __init__(self, stopped: Callable[[], bool] = lambda: False, **kwargs: Any) -> None:
         super().__init__("bag_player_node", **kwargs)
+        self._stopped = stopped
         self._settings = Parameters(self, PARAMETERS, lambda: None, lambda: True)
         self._rate = float(self._settings["rate"])
         self._bag = BagReader(bag_path(self._settings["bag"])).__enter__()
@@ -93,7 +95,7 @@ class BagPlayerNode(Node):
         begun = time.monotonic()
         while self._play_once() and self._settings["loop"]:
             pass
-        if not self.context.ok():
+        if not self._goes_on():
             return
         for publisher in filter(None, (self._clock_output, *(output for output, _ in self._outputs.values()))):
             publisher.wait_for_all_acked(Duration(seconds=_DRAIN_S))  # else its last words end with the process
@@ -109,7 +111,7 @@ class BagPlayerNode(Node):
         if self._clock_output is not None:
             outputs["/clock"] = self._clock_output, self._settings["wait_for_clock"]
         end = time.monotonic() + self._settings["wait_timeout"]
-        while self.context.ok():
+        while self._goes_on():
             there = {name: publisher.get_subscription_count() for name, (publisher, _) in outputs.items()}
             missing = [
                 f"{there[name]} of {least} to {name}" for name, (_, least) in outputs.items() if there[name] < least
@@ -128,12 +130,12 @@ class BagPlayerNode(Node):
         for record in self._bag.records(topics=self._outputs):
             due = begun + (record.stamp - first) / 1e9 / self._rate
             self._sleep_until(due, record.stamp, self._rate)
-            if not self.context.ok():
+            if not self._goes_on():
                 return False
             self._late += time.monotonic() - due > _LATE_S
             self._publish(record)
         self._publish_clock(self._bag.end)
-        return self.context.ok()
+        return self._goes_on()
 
     def _publish(self, record: Record) -> None:
         publisher, message = self._outputs[record.topic]
@@ -149,7 +151,7 @@ class BagPlayerNode(Node):
     def _sleep_until(self, due: float, stamp: int, rate: float) -> None:
         """Wait for a time on the steady clock at which the bag's clock shows `stamp`; meanwhile /clock ticks and
         parameter services are answered."""
-        while self.context.ok():
+        while self._goes_on():
             now = time.monotonic()
             if self._clock_output is not None and now >= self._tick:
                 self._tick = max(self._tick + 1 / self._settings["clock_rate"], now)
@@ -160,8 +162,11 @@ class BagPlayerNode(Node):
             self._spinner.spin_once(timeout_sec=min(max(wake - now, 0.0), _LONGEST_SLEEP_S))
 
     def _publish_clock(self, stamp: int) -> None:
-        if self._clock_output is not None and self.context.ok():
+        if self._clock_output is not None and self._goes_on():
             self._clock_output.publish(Clock(clock=to_time(max(stamp, 0))))
+
+    def _goes_on(self) -> bool:
+        return self.context.ok() and not self._stopped()
 
     def close(self) -> None:
         self._bag.__exit__(None, None, None)
@@ -180,22 +185,14 @@ def _message_class(name: str) -> Any:
     return found
 
 
+def _play(stop: StopSignal) -> int:
+    stop.raises = True  # a large bag is unpacked for minutes
+    stop.check()
+    with contextlib.closing(BagPlayerNode(lambda: stop.came)) as player:
+        stop.raises = False
+        player.play()
+    return 0
+
+
 def main(args: list[str] | None = None) -> None:
-    rclpy.init(args=args)
-    try:
-        with contextlib.closing(BagPlayerNode()) as player:
-            player.play()
-    except (BagError, ParameterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_START)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():  # else it was told to stop in the middle of something
-            raise
-    finally:
-        rclpy.try_shutdown()
-
-
-if __name__ == "__main__":
-    main()
+    run_process(_play, args)

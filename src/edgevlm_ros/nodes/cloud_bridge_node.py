@@ -300,7 +300,3 @@ def _context_msg(header: Header, request: Time, sent: Time, received: Time, exch
 
 def main(args: list[str] | None = None) -> None:
     run(CloudBridgeNode, args)
-
-
-if __name__ == "__main__":
-    main()

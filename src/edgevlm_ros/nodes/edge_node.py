@@ -258,7 +258,3 @@ def _infer(
 def main(args: list[str] | None = None) -> None:
     carried = carried_over()
     run(lambda: EdgeNode(carried, replace_process), args)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from edgevlm_msgs.msg import Annotation, Answer, CloudContext, Focus, Metrics
 from edgevlm_msgs.msg import Question as QuestionMsg
-from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.bag_writer import STORAGES
 from edgevlm_ros.evaluation.recording import AnswerRecord, nanoseconds
 from edgevlm_ros.evaluation.stream_clock import StreamClock
@@ -39,8 +39,10 @@ from edgevlm_ros.images import to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.camera_health import base_name
 from edgevlm_ros.nodes.executor import NodeExecutor
-from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Parameters
+from edgevlm_ros.nodes.parameters import Parameter, Parameters
+from edgevlm_ros.nodes.run import WAKE_S, run_process
 from edgevlm_ros.record import Limits, Record, RecordedTopic
+from edgevlm_ros.stop_signal import StopSignal
 
 PARAMETERS = (
     Parameter(
@@ -277,28 +279,20 @@ def _picture(data: bytes) -> tuple[int, Any]:
     return nanoseconds(message.header.stamp), to_rgb(message)
 
 
-def main(args: list[str] | None = None) -> None:
-    rclpy.init(args=args)
-    try:
-        node = RecorderNode()
-    except (ParameterError, BagError) as error:
-        rclpy.try_shutdown()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    code = 0
+def _record(stop: StopSignal) -> int:
+    """Until a signal comes; that must not fall into a file that is being finished."""
+    node = RecorderNode()
     executor = NodeExecutor()
     executor.add_node(node)
     try:
-        while rclpy.ok():
-            executor.spin_once()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with suppress(ExternalShutdownException):
+            while rclpy.ok() and not stop.came:
+                executor.spin_once(timeout_sec=WAKE_S)
     finally:
         code = node.close()
         node.destroy_node()
-        rclpy.try_shutdown()
-    sys.exit(code)
+    return code
 
 
-if __name__ == "__main__":
-    main()
+def main(args: list[str] | None = None) -> None:
+    run_process(_record, args)

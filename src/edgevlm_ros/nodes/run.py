@@ -5,56 +5,73 @@ rclpy's own signal handlers take ROS down first and ask questions later; a bridg
 keyframes that are under way. Here a signal ends the spinning, the node closes, and ROS goes last.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.nodes.camera_node import CameraNode
 from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import ParameterError
+from edgevlm_ros.stop_signal import StopSignal
 
 BAD_START = 2
 """Exit code of a node that was started with something it cannot work with; its last line says what."""
 
-_WAKE_S = 0.2
+WAKE_S = 0.2
 """Python handles a signal only between two waits of the executor."""
 
 _LAST_WORDS_S = 2.0
 
 
-def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None:
-    """Starts a node, spins it until it is told to stop, and ends it; exits with BAD_START for a bad parameter."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C too: a shell starts its background jobs deaf to it
-        signal.signal(number, signal.default_int_handler)
+def run_process(work: Callable[[StopSignal], int], args: list[str] | None) -> None:
+    """Exits with what `work` returns while ROS is up, with 0 after a signal, and with BAD_START for a bad parameter or
+    bag. work: gets the signals, which raise from there on if it says so."""
+    code = 0
+    stop = StopSignal(raises=False)
     try:
-        node = create()
-    except ParameterError as error:
-        rclpy.try_shutdown()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_START)
-    executor = NodeExecutor()
-    try:
-        if not _started(node) and not node.resumed:
-            sys.exit(BAD_START)
-        executor.add_node(node)
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=_WAKE_S)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        code = work(stop)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except (ParameterError, BagError) as error:
+        code = BAD_START
+        print(f"error: {error}", file=sys.stderr)
+    stop.raises = False
+    rclpy.try_shutdown()
+    stop.ignore()
+    sys.exit(code)
+
+
+def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None:
+    """Starts a node, spins it until it is told to stop, and ends it."""
+    run_process(partial(_run_camera_node, create), args)
+
+
+def _run_camera_node(create: Callable[[], CameraNode], stop: StopSignal) -> int:
+    node = create()
+    executor = NodeExecutor()
+    try:
+        stop.raises = True  # a model loads for minutes
+        stop.check()
+        if not _started(node) and not node.resumed and not stop.came:
+            return BAD_START
+        executor.add_node(node)
+        while rclpy.ok() and not stop.came:
+            executor.spin_once(timeout_sec=WAKE_S)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose what close() still has to say
+        stop.raises = False  # a signal must not lose what close() still has to say
         node.close()
         _last_words(node, executor)
         node.destroy_node()
-        rclpy.try_shutdown()
+    return 0
 
 
 def _started(node: CameraNode) -> bool:
