@@ -83,7 +83,21 @@ def test_runs_made_with_something_else_are_not_mixed_with_new_ones(
     params = tmp_path / "params.yaml"
     params.write_text("edge_node: {ros__parameters: {focus.half_life: 1.0}}")
     assert evaluate(bags, tmp_path, "--params", str(params)) == 2
-    assert "made with another robot: give another --out" in capsys.readouterr().err
+    assert "changed: robot. Give another --out" in capsys.readouterr().err
+
+
+def test_a_corrected_truth_gives_no_old_figures(
+    bags: Path, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = tmp_path / "truth.jsonl"
+    options = ("--policies", "edge_only", "--delays", "1", "--timings", str(first / "timings.json"))
+    options += ("--question", "Where is the person?")
+    for answer, code in (("left", 0), ("right", 2)):
+        truth.write_text(json.dumps({"from": 0, "to": 3, "question": "Where is the person?", "answer": answer}))
+        assert evaluate(bags / "demo_00", tmp_path / "out", *options, "--annotations", str(truth)) == code
+    assert "changed: truths of demo_00" in capsys.readouterr().err
+    (tmp_path / "out" / "runs.jsonl").unlink()
+    assert evaluate(bags / "demo_00", tmp_path / "out", *options, "--annotations", str(truth)) == 0
 
 
 def test_calibration_writes_knobs_that_the_next_run_reads(bags: Path, first: Path, tmp_path: Path) -> None:

@@ -161,3 +161,13 @@ def test_misses_do_not_make_numbers_that_json_lacks(tmp_path: Path, runs: list[R
 def test_nothing_to_report_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="evaluate at least one policy"):
         write_evidence([], [], tmp_path, header={})
+
+
+def test_notes_come_before_the_figures(streams: list[Stream], runs: list[Run], tmp_path: Path) -> None:
+    write_evidence(runs, streams, tmp_path, header=HEADER, notes=["micro_svlm knows nothing of it", EVIL])
+    page = (tmp_path / "report.html").read_text()
+    assert 0 < page.index("micro_svlm knows nothing of it") < page.index("<table>")
+    assert "<script>" not in page
+    table = (tmp_path / "results.md").read_text()
+    assert 0 < table.index("micro_svlm knows nothing of it") < table.index("| policy")
+    assert json.loads((tmp_path / "results.json").read_text())["notes"][0] == "micro_svlm knows nothing of it"

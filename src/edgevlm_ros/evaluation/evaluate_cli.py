@@ -276,12 +276,13 @@ def _sweep(
     judge: Judge,
 ) -> None:
     from edgevlm_ros.evaluation.evidence_report import write_evidence
-    from edgevlm_ros.evaluation.made_with import command, ingredients, model_names, same_as_before
-    from edgevlm_ros.evaluation.sweep import sweep
+    from edgevlm_ros.evaluation.made_with import bag_ingredients, command, ingredients, model_names, same_as_before
+    from edgevlm_ros.evaluation.notes import notes
+    from edgevlm_ros.evaluation.sweep import known_replies, sweep
     from edgevlm_ros.machine import machine, versions
 
     models = model_names(means)
-    same_as_before(asked.out, ingredients(means, calibrated, judge.name, asked.question))
+    same_as_before(asked.out, ingredients(means, calibrated, judge.name, asked.question), bag_ingredients(streams))
     runs = sweep(streams, policies, delays, asked.seeds, split, calibrated.knobs, means, asked.out, judge)
     header = {
         "command": command(asked),
@@ -295,8 +296,11 @@ def _sweep(
     }
     if calibrated.about and any(calibrated.about.get(kind) != model for kind, model in models.items()):
         print("note: the knobs were calibrated with other models; see edgevlm evaluate --calibrate", file=sys.stderr)
-    write_evidence(runs, streams, asked.out, header=header)
+    known = notes(streams, means.robot, known_replies(streams, means, asked.out / "replies"))
+    write_evidence(runs, streams, asked.out, header=header, notes=known)
     print(table(runs))
+    for note in known:
+        print(f"note: {note}", file=sys.stderr)
     print(f"the report: {shown(asked.out / 'report.html')}, with results.json and results.md beside it")
 
 

@@ -67,11 +67,14 @@ _CAPTIONS = {
 }
 
 
-def write_evidence(runs: Sequence[Run], streams: Sequence[Stream], out: Path, *, header: Mapping[str, Any]) -> None:
+def write_evidence(
+    runs: Sequence[Run], streams: Sequence[Stream], out: Path, *, header: Mapping[str, Any], notes: Sequence[str] = ()
+) -> None:
     """Writes results.json, results.md, report.html and plots/*.png; look.html too if a stream has no ground truth.
 
     runs: of any policies, delays and seeds, at least one. streams: those that the runs were on. header: what is to be
-    known of the run (command, models, machine, date), values of which JSON can be made.
+    known of the run (command, models, machine, date), values of which JSON can be made. notes: what has to be known
+    before the figures are believed.
     """
     if not runs:
         raise ValueError("no runs to report on: evaluate at least one policy on one bag")
@@ -89,8 +92,8 @@ def write_evidence(runs: Sequence[Run], streams: Sequence[Stream], out: Path, *,
         old.unlink(missing_ok=True)
     for name, picture in pictures.items():
         (out / "plots" / f"{name}.png").write_bytes(picture)
-    _write(out / "results.json", _json(results, maps, header, problems, words))
-    _write(out / "results.md", markdown(header, found, problems))
+    _write(out / "results.json", _json(results, maps, header, notes, problems, words))
+    _write(out / "results.md", markdown(header, found, problems, notes))
     page = {
         "cards": _cards(results),
         "pictures": {
@@ -99,6 +102,7 @@ def write_evidence(runs: Sequence[Run], streams: Sequence[Stream], out: Path, *,
         },
         "tables": found,
         "header": header_rows(header),
+        "notes": notes,
         "problems": problems,
         "judged": results.judged,
         "look": bool(words),
@@ -138,11 +142,13 @@ def _json(
     results: Results,
     maps: Mapping[Part, Sequence[Cell]],
     header: Mapping[str, Any],
+    notes: Sequence[str],
     problems: Sequence[str],
     words: Mapping[str, list[Words]],
 ) -> str:
     values = {
         "header": dict(header),
+        "notes": list(notes),
         "rows": results.rows(),
         "shares_of_gap": shares(results) if results.judged else [],
         "differences": differences(results) if results.judged else [],

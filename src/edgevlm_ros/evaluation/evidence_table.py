@@ -50,9 +50,12 @@ def tables(results: Results) -> list[Table]:
     return [table for table in [*found, _cost(results)] if table.rows]
 
 
-def markdown(header: Mapping[str, Any], found: Sequence[Table], problems: Sequence[str] = ()) -> str:
-    """results.md: how it was run, the tables, and what was left out of the streams."""
-    parts = ["# Evaluation", "\n".join(f"- {name}: {text}" for name, text in header_rows(header))]
+def markdown(
+    header: Mapping[str, Any], found: Sequence[Table], problems: Sequence[str] = (), notes: Sequence[str] = ()
+) -> str:
+    """results.md: what has to be known first, how it was run, the tables, and what was left out of the streams."""
+    parts = ["# Evaluation", *(f"**Note: {note}**" for note in notes)]
+    parts.append("\n".join(f"- {name}: {text}" for name, text in header_rows(header)))
     for table in found:
         parts += [f"## {table.title}", table.note, _drawn(table)]
     if problems:

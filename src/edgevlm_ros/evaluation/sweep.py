@@ -175,6 +175,12 @@ def gather_replies(
     return dict(known)
 
 
+def known_replies(streams: Sequence[Stream], means: Means, folder: Path) -> dict[str, Replies]:
+    """What is on the disk of what the large model said about each stream, by the stream's name."""
+    robot = means.robot
+    return {s.name: read_replies(replies_file(folder, robot.cloud_model, robot.bridge, s)) for s in streams}
+
+
 def _parts(asked: Sequence[Asked]) -> Iterator[tuple[Asked, ...]]:
     rest = iter(asked)
     while part := tuple(islice(rest, _ASKED_AT_ONCE)):
