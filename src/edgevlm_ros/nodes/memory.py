@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
+_M_ARENA_MAX, _ARENAS = -8, 2  # of glibc's malloc.h
+
+
+def limit_arenas() -> None:
+    """For the process of a node, before its threads start. Frames and tensors that one thread allocates and another
+    frees leave holes in each thread's arena of malloc: free memory that grew by half a MB a minute."""
+    with suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def resident() -> int:
