@@ -65,3 +65,9 @@ def test_the_cache_of_the_hub_is_where_its_variables_say(monkeypatch: pytest.Mon
     assert hardware.hub_cache() == Path.home() / ".cache" / "huggingface" / "hub"
     monkeypatch.setenv("HF_HOME", "/data/hf")
     assert hardware.hub_cache() == Path("/data/hf/hub")
+
+
+def test_a_gpu_without_memory_of_its_own_has_what_the_system_can_give() -> None:
+    found = {"torch": "2.8", "cuda": "12.6", "available": True, "free": GIB, "total": 16 * GIB}
+    assert hardware.gpu_of({**found, "integrated": True}, 9 * GIB).free == 9 * GIB
+    assert hardware.gpu_of({**found, "integrated": False}, 9 * GIB).free == GIB

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,3 +52,14 @@ def test_this_machine_has_memory_and_some_of_it_is_free() -> None:
     assert here.place == "cpu"
     assert 0 < here.free <= here.total
     assert here.usable < here.total
+
+
+@pytest.mark.parametrize("integrated", [0, 1])
+def test_a_gpu_without_memory_of_its_own_has_what_the_system_can_give(
+    monkeypatch: pytest.MonkeyPatch, integrated: int
+) -> None:
+    properties = SimpleNamespace(name="Orin", is_integrated=integrated)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 2))
+    here = room_of(torch.device("cuda"))
+    assert (here.place, here.free > 2) == (("jetson", True) if integrated else ("gpu", False))

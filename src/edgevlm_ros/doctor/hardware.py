@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgevlm_ros.doctor.finding import Finding, fail, ok, warn
 from edgevlm_ros.doctor.trial import Trial, attempt
@@ -22,6 +23,7 @@ found = {"torch": torch.__version__, "cuda": torch.version.cuda, "available": to
 if found["available"]:
     found["name"] = torch.cuda.get_device_name()
     found["free"], found["total"] = torch.cuda.mem_get_info()
+    found["integrated"] = bool(torch.cuda.get_device_properties(0).is_integrated)
     try:
         torch.zeros(8, device="cuda").add(1).sum().item()
         found["fault"] = ""
@@ -33,7 +35,8 @@ say(found)
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What torch says. free, total: bytes of the first GPU, 0 without one. fault: why a first computation failed."""
+    """What torch says. free, total: bytes of the first GPU, 0 without one. fault: why a first computation failed.
+    integrated: whether it has no memory of its own; free is then what a new process may take of the system's."""
 
     torch: str
     cuda: str | None = None
@@ -42,12 +45,20 @@ class Gpu:
     free: int = 0
     total: int = 0
     fault: str = ""
+    integrated: bool = False
 
 
 def look() -> Gpu | None:
     """The GPU as torch sees it; None if torch does not import."""
     trial: Trial = attempt(_GPU)
-    return None if trial.error else Gpu(**trial.value)
+    return None if trial.error else gpu_of(trial.value, available_memory())
+
+
+def gpu_of(found: dict[str, Any], available: int) -> Gpu:
+    """found: what torch says. available: bytes of main memory that a new process may take."""
+    gpu = Gpu(**found)
+    shared = gpu.integrated or (gpu.available and TEGRA_RELEASE.is_file())
+    return replace(gpu, integrated=True, free=available) if shared else gpu
 
 
 def check(gpu: Gpu | None) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from edgevlm_ros.doctor.hardware import GIB, Gpu, hub_cache
 from edgevlm_ros.doctor.trial import attempt
 from edgevlm_ros.doctor.weights import Weights, WeightsError, read_weights
 from edgevlm_ros.edge.memory_need import Place, Shape, best_quantization, memory_need
-from edgevlm_ros.machine import TEGRA_RELEASE, available_memory
+from edgevlm_ros.machine import available_memory
 
 BYTES_EACH = {"none": 2.0, "int8": 1.2, "nf4": 0.75, "auto": 0.75}
 """Bytes a parameter takes on a GPU, where its model cannot be counted. Eyes and head stay bfloat16, so that the
@@ -144,7 +144,7 @@ def fits(
     where = "on the GPU" if on_gpu else "in memory"
     fix = "a smaller model (edgevlm models), a stronger --quantization (int8, nf4), or close what else is running"
     if shape is not None:
-        place: Place = "cpu" if not on_gpu else "jetson" if TEGRA_RELEASE.is_file() else "gpu"
+        place: Place = "cpu" if not on_gpu else "jetson" if gpu and gpu.integrated else "gpu"
         if quantization == "auto":
             quantization = best_quantization(shape, place, room) or "nf4"
         need = memory_need(shape, quantization, place).total

@@ -47,8 +47,11 @@ def room_of(device: torch.device) -> Room:
     """Of this machine."""
     if device.type != "cuda":
         return Room("cpu", total_memory(), available_memory(), "this machine without a GPU")
-    name = torch.cuda.get_device_name(device)
-    if TEGRA_RELEASE.is_file():  # the GPU's free memory does not count what the system would give back
+    properties = torch.cuda.get_device_properties(device)
+    name = properties.name
+    # One memory for both: what CUDA calls free does not count what the system would give back. A container on a Jetson
+    # may lack the file.
+    if properties.is_integrated or TEGRA_RELEASE.is_file():
         return Room("jetson", total_memory(), available_memory(), name)
     free, total = torch.cuda.mem_get_info(device)
     return Room("gpu", total, free, name)

@@ -22,6 +22,7 @@ from edgevlm_ros.edge import random_models
 from edgevlm_ros.edge.architectures.architecture import Architecture
 from edgevlm_ros.edge.architectures.registry import architecture_of
 from edgevlm_ros.edge.loading import EngineSettings, device_named, load_engine
+from edgevlm_ros.edge.room import room_of
 from edgevlm_ros.edge.transformers_engine import DECODINGS
 from edgevlm_ros.evaluation.annotated_frames import annotated_frames
 from edgevlm_ros.evaluation.bench import Bench, Point, Results, measure_all, rounds, rows
@@ -97,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dtype = getattr(torch, asked.dtype or ("bfloat16" if asked.device.type == "cuda" else "float32"))
     about = {"model": asked.model, "parameters": parameters, "dtype": str(dtype).removeprefix("torch.")}
     about |= {"device": _device(asked.device), "threads": torch.get_num_threads()}
-    rooms = [available_memory()] + ([torch.cuda.mem_get_info(asked.device)[0]] if asked.device.type == "cuda" else [])
-    reason = too_large(parameters, min(rooms), dtype.itemsize)
+    free = min(available_memory(), room_of(asked.device).free)
+    reason = too_large(parameters, free, dtype.itemsize)
     if reason:
         _write(asked.result, {**about, "reason": reason})
         return
