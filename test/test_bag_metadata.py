@@ -8,6 +8,7 @@ import pytest
 from edgevlm_ros.assets import bag_path
 from edgevlm_ros.bag_metadata import MetadataError, camera_of, likeliest_camera, playable, topics_of
 from edgevlm_ros.bags import BagReader
+from support.video_bag import TOPICS, packets, video_bag
 
 RAW, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
@@ -15,6 +16,21 @@ RAW, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 def test_it_names_the_camera_that_the_reader_of_bags_names() -> None:
     with BagReader(bag_path("demo")) as bag:
         assert camera_of(bag_path("demo")) == bag.image_topic().name
+
+
+@pytest.mark.parametrize("kind", TOPICS)
+def test_a_video_has_the_name_and_type_that_the_reader_of_bags_gives_it(tmp_path: Path, kind: str) -> None:
+    video_bag(tmp_path / "bag", packets(3), kind)
+    with BagReader(tmp_path / "bag") as bag:
+        assert topics_of(tmp_path / "bag") == [(topic.name, topic.type, topic.count) for topic in bag.topics.values()]
+        assert camera_of(tmp_path / "bag") == bag.image_topic().name
+
+
+def test_topics_that_are_not_in_cdr_are_no_topics(tmp_path: Path) -> None:
+    video_bag(tmp_path / "bag", packets(3))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("serialization_format: cdr", "serialization_format: json", 1))
+    assert [name for name, _, _ in topics_of(tmp_path / "bag")] == ["/said"]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def show(arguments: argparse.Namespace) -> None:
                 f"  {topic.name:{width}}  {counts[topic.name]:6}  {rate:7.2f} Hz  {sizes[topic.name] / 1e6:8.3f} MB"
                 f"  {topic.type}{' (latched)' if topic.latched else ''}"
             )
+        for name, packets in bag.dropped.items():
+            print(f"  packets of video on {name} that show no frame: {packets}")
 
 
 def convert_source(arguments: argparse.Namespace) -> None:

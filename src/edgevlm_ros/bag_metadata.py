@@ -7,7 +7,7 @@ A launch file asks in ROS's own Python, where the library that reads bags need n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,14 @@ def video_codec(format: str) -> str:
     return next((codec for pattern, codec in _CODECS if re.search(pattern, name)), "")
 
 
+def shown_as(name: str, kind: str, names: Collection[str]) -> tuple[str, str]:
+    """Name and type under which a topic of a bag is played and evaluated: a video's frames become JPEGs. names: all."""
+    if kind not in VIDEO_TYPES:
+        return name, kind
+    shown = f"{name.removesuffix('/ffmpeg')}/compressed"
+    return shown if shown not in names else f"{name}/compressed", COMPRESSED
+
+
 def camera_of(bag: Path) -> str:
     """The image topic of a rosbag2 folder, with /compressed if its images are. Raises MetadataError."""
     topics = topics_of(bag)
@@ -70,11 +78,13 @@ def playable(topics: Iterable[Topic], asked: bool) -> list[str]:
 def topics_of(bag: Path) -> list[Topic]:
     """The topics of a rosbag2 folder. Raises MetadataError."""
     try:
-        return [
+        topics = [
             _topic(topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
             for topic in read_metadata(bag)["topics_with_message_count"]
             if topic["topic_metadata"].get("serialization_format", "cdr") == "cdr"
         ]
+        names = {name for name, _, _ in topics}
+        return [(*shown_as(name, kind, names), count) for name, kind, count in topics]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise MetadataError(
             f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder "

@@ -22,15 +22,38 @@ _MOST_FIELDS = 1000
 fixed array, so 35 bytes of definition could take all memory."""
 
 
+_VIDEO = {
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": """
+        std_msgs/Header header
+        int32 width
+        int32 height
+        string encoding
+        uint64 pts
+        uint8 flags
+        bool is_bigendian
+        uint8[] data
+    """,
+    "foxglove_msgs/msg/CompressedVideo": """
+        builtin_interfaces/Time timestamp
+        string frame_id
+        uint8[] data
+        string format
+    """,
+}
+"""Definitions that older bags do not bring along."""
+
+
 class BagError(Exception):
     """A bag that cannot be read or written; the message says which, why, and what to do."""
 
 
 @functools.cache
 def typestore() -> Typestore:
-    """The types of ROS 2 Jazzy and those of edgevlm_msgs."""
+    """The types of ROS 2 Jazzy, those of edgevlm_msgs, and packets of video."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types = {}
+    for name, definition in _VIDEO.items():
+        types.update(get_types_from_msg(definition, name))
     for file in _message_files():
         types.update(get_types_from_msg(file.read_text(), f"edgevlm_msgs/msg/{file.stem}"))
     store.register(types)

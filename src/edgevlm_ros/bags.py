@@ -2,24 +2,32 @@
 """rosbag2 folders, read without a ROS installation.
 
 Messages stay what the bag has, serialised CDR, until someone asks for more: the player hands them to rclpy, the
-evaluation to rosbags. What is wrong with a bag is said in a BagError.
+evaluation to rosbags. Only video is decoded, to JPEGs. What is wrong with a bag is said in a BagError.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rosbags.interfaces import MessageDefinitionFormat, QosDurability
 from rosbags.typesys import get_types_from_msg
 
-from edgevlm_ros.bag_metadata import IMAGE_TYPES, likeliest_camera
+from edgevlm_ros.bag_metadata import COMPRESSED, IMAGE_TYPES, VIDEO_TYPES, likeliest_camera, shown_as, video_codec
 from edgevlm_ros.bag_types import BagError, check_size, new_typestore, typestore
 from edgevlm_ros.unfinished_bag import AnyReader, ros1_advice
 from edgevlm_ros.words import in_one_line
+
+if TYPE_CHECKING:
+    from edgevlm_ros.bag_video import VideoDecoder
+
+JPEG_START = b"\xff\xd8"
+_KEYFRAME_NS = 2 * 10**9  # cameras send one every second or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,17 @@ class Record(NamedTuple):
     data: bytes
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """A message's place among the others while video is decoded. pending: whether it is open what goes there."""
+
+    record: Record | None
+    pending: bool
+
+    def take(self, record: Record | None) -> None:
+        self.record, self.pending = record, False
+
+
 class BagReader:
     """A rosbag2 folder (or one .mcap or .db3 file), open while the context lasts."""
 
@@ -49,6 +68,8 @@ class BagReader:
         self._store = typestore()
         self._small: set[str] = set()  # of its own types, those that may be read
         self._reader: AnyReader | None = None
+        self._shown: dict[tuple[str, str], tuple[str, str]] = {}  # name and type in the bag, and outside it
+        self._dropped: dict[str, Counter[str]] = {}
 
     def __enter__(self) -> BagReader:
         self._check_path()
@@ -57,6 +78,8 @@ class BagReader:
             self._reader.open()
             self._check_metadata()
             self._register_own_types()
+            names = {c.topic for c in self._reader.connections}
+            self._shown = {(c.topic, c.msgtype): shown_as(c.topic, c.msgtype, names) for c in self._reader.connections}
         except Exception as error:  # a damaged file can make the reader raise anything
             self._reader = None
             raise BagError(f"bag {self.path}: cannot be read: {in_one_line(error)}") from error
@@ -117,8 +140,9 @@ class BagReader:
             latched = any(
                 q.durability is QosDurability.TRANSIENT_LOCAL for q in getattr(c.ext, "offered_qos_profiles", ())
             )
-            before = topics.get(c.topic, Topic(c.topic, c.msgtype, 0, False))
-            topics[c.topic] = replace(before, count=before.count + c.msgcount, latched=before.latched or latched)
+            name, kind = self._shown[c.topic, c.msgtype]
+            before = topics.get(name, Topic(name, kind, 0, False))
+            topics[name] = replace(before, count=before.count + c.msgcount, latched=before.latched or latched)
         return topics
 
     @property
@@ -163,24 +187,103 @@ class BagReader:
         start: int | None = None,
         stop: int | None = None,
     ) -> Iterator[Record]:
-        """Messages in the order of their stamps, start <= stamp < stop; None asks for all."""
+        """Messages in the order of their stamps, start <= stamp < stop; None asks for all. A video's frames come in the
+        order in which they are shown."""
+        shown = [(self._shown[c.topic, c.msgtype], c) for c in self._open.connections]
         chosen = [
-            c
-            for c in self._open.connections
-            if (topics is None or c.topic in topics) and (types is None or c.msgtype in types)
+            c for (name, kind), c in shown if (topics is None or name in topics) and (types is None or kind in types)
         ]
         if not chosen:
             return
+        images = {name for (name, kind), c in shown if kind == COMPRESSED and c in chosen}
+        decoders: dict[str, VideoDecoder | None] = {}
+        if start is not None:
+            for topic in images:
+                self._synchronize(topic, start, decoders)
+        records = self._recorded(chosen, start, stop)
+        yield from self._decoded(records, images, decoders) if images else records
+
+    def _recorded(self, connections: Collection[Any], start: int | None, stop: int | None) -> Iterator[Record]:
+        """As they are in the bag, with their topics' names as shown."""
         read, stamp = 0, self.start
         try:
-            for connection, stamp, data in self._open.messages(chosen, start, stop):
+            for connection, stamp, data in self._open.messages(connections, start, stop):
                 read += 1
-                yield Record(connection.topic, connection.msgtype, stamp, data)
+                topic, _ = self._shown[connection.topic, connection.msgtype]
+                yield Record(topic, connection.msgtype, stamp, data)
         except Exception as error:
             seconds = (stamp - self.start) / 1e9
             raise BagError(
                 f"bag {self.path}: damaged after {read} messages ({seconds:.1f} s): {in_one_line(error)}"
             ) from error
+
+    # -- video -------------------------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """Topics whose packets of video have not all shown a frame when they were read: how many, by the reason."""
+        return {
+            topic: ", ".join(f"{count} ({reason})" for reason, count in dropped.items())
+            for topic, dropped in self._dropped.items()
+            if dropped
+        }
+
+    def _decoded(
+        self, records: Iterator[Record], images: Collection[str], decoders: dict[str, VideoDecoder | None]
+    ) -> Iterator[Record]:
+        """The records, with frames in place of a video's packets. images: topics that may be videos."""
+        places: deque[Place] = deque()
+        failure: BagError | None = None
+        try:
+            for record in records:
+                if record.topic in images and record.topic not in decoders:
+                    with contextlib.suppress(BagError):  # a damaged image does not tell what it is
+                        decoders[record.topic] = self._decoder(record)
+                decoder = decoders.get(record.topic)
+                places.append(Place(record, decoder is not None))
+                if decoder is not None:
+                    decoder.feed(record, places[-1])
+                yield from _settled(places)
+        except BagError as error:
+            failure = error
+        for topic, decoder in decoders.items():
+            if decoder is not None:
+                decoder.end()
+                self._dropped.setdefault(topic, Counter()).update(decoder.dropped)
+        yield from _settled(places)
+        if failure is not None:
+            raise failure
+
+    def _decoder(self, record: Record) -> VideoDecoder | None:
+        """For the topic of this record, None if it is no video. Raises BagError."""
+        if record.type not in VIDEO_TYPES:
+            message = self.deserialize(record)
+            if not video_codec(message.format) or bytes(message.data[:2]) == JPEG_START:
+                return None
+        from edgevlm_ros.bag_video import VideoDecoder
+
+        return VideoDecoder(self.deserialize)
+
+    def _synchronize(self, topic: str, start: int, decoders: dict[str, VideoDecoder | None]) -> None:
+        """Feed the topic's decoder, if it is a video, with the packets from a keyframe on up to this time."""
+        connections = [c for c in self._open.connections if self._shown[c.topic, c.msgtype][0] == topic]
+        back = _KEYFRAME_NS
+        while True:
+            decoders.pop(topic, None)
+            for record in self._recorded(connections, start - back, start):
+                if topic not in decoders:
+                    with contextlib.suppress(BagError):
+                        decoders[topic] = self._decoder(record)
+                if (decoder := decoders.get(topic)) is not None:
+                    decoder.feed(record, Place(None, True))
+                elif topic in decoders:
+                    return
+            decoder = decoders.get(topic)
+            if start - back <= self.start or (decoder is not None and not decoder.waits):
+                break
+            back *= 4
+        if decoder is not None:
+            decoder.begin()
 
     def deserialize(self, record: Record) -> Any:
         """The message as a rosbags object, with the fields of the ROS message."""
@@ -198,3 +301,11 @@ class BagReader:
             raise BagError(
                 f"bag {self.path}: a damaged {record.type} on {record.topic}: {in_one_line(error)}"
             ) from error
+
+
+def _settled(places: deque[Place]) -> Iterator[Record]:
+    """What is ready at the front, taken away."""
+    while places and not places[0].pending:
+        record = places.popleft().record
+        if record is not None:
+            yield record

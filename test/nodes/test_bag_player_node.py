@@ -22,6 +22,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
 from edgevlm_msgs.msg import Question
+from support.video_bag import FFMPEG, GRAY, packets
+from support.video_bag import message as video
 
 TYPES = typestore().types
 START = 1_700_000_000 * 10**9
@@ -226,6 +228,20 @@ def test_type_that_is_not_installed_is_left_out_with_a_warning(ros: Any, tmp_pat
     assert listener.hear_to_the_end(player) == 0, player.output
     assert len(listener.frames) == 3
     assert player.output.count("/battery is not played: their_msgs/msg/Battery is not installed here") == 1
+
+
+def test_video_is_played_as_images_and_what_showed_none_is_told(ros: Any, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    coded = packets(30, 10)[2:]
+    with BagWriter(bag) as writer:
+        for at, (number, data) in enumerate(coded):
+            writer.write_message("/image/ffmpeg", video(FFMPEG, number, data, "h264"), START + at * PERIOD)
+    listener = Listener(ros)
+    player = play(ros, bag)
+    assert listener.hear_to_the_end(player) == 0
+    pictures = [images.to_rgb(message) for _, message in listener.frames]
+    assert [round(float(picture.mean()) / GRAY) for picture in pictures] == list(range(10, 30))
+    assert "/image/compressed that show no frame: 8 (no keyframe before it)" in player.output
 
 
 def test_unreadable_message_is_left_out_and_the_rest_is_played(ros: Any, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class StreamLog:
                     problems.add(f"message on {record.topic} skipped, it is damaged", where)
         except BagError as error:
             problems.add("the rest of the bag is left out", str(error))
+        for name, count in bag.dropped.items():
+            problems.add("packets of video that show no frame, skipped", f"{name}: {count}")
 
     def _take(self, record: Record, message: Any, is_frame: bool) -> None:
         if is_frame:

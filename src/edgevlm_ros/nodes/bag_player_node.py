@@ -103,6 +103,8 @@ class BagPlayerNode(Node):
             f"played {self._published} messages in {time.monotonic() - begun:.1f} s, {self._late} of them more than "
             f"{_LATE_S * 1000:.0f} ms late, {self._unreadable} left out as unreadable"
         )
+        for topic, packets in self._bag.dropped.items():
+            self.get_logger().warning(f"packets of video on {topic} that show no frame: {packets}")
 
     def _wait_for_subscribers(self) -> None:
         wanted = {self._images.name: self._settings["wait_for_subscribers"]}

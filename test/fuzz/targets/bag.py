@@ -14,6 +14,7 @@ WORDS = (
     b"\x89MCAP0\r\n", b"ros2msg", b"ros2idl", b"cdr", b"zstd", b"lz4", b"offered_qos_profiles", b"SQLite format 3\0",
     b"std_msgs/msg/String", b"riddle_msgs/msg/Riddle", b"string riddle\n", b"rosbag2_bagfile_information:",
     b"compression_format: zstd", b"compression_mode: file", b"compression_mode: message", b"relative_file_paths:",
+    b"h264", b"hevc", b"vp9", b"av1", b"\x00\x00\x00\x01", b"protobuf", b"ros1msg",
     b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18",
 )  # fmt: skip
 LONGEST = 8192
