@@ -84,6 +84,8 @@ def test_the_answer_stands_behind_the_last_thought(reply: str) -> None:
         ("[THINK]Is it", ""),
         ("<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant", ""),
         ("<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant<|channel|>final", ""),
+        ("<|channel|>ana", ""),
+        ("<thi", ""),
         ("analysisWe need to", ""),
         ("<|channel>thought\nIs it", ""),
     ],

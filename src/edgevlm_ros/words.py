@@ -15,12 +15,13 @@ _MARKUP = re.compile(
     r"|[A-Z]{2,16}(?:_[A-Z]{1,16}){1,2})\]"
     r"|<(?:points?|tracks?)(?:\s{1,4}[\w-]{1,32}=(?:\"[^\"<>]{0,4000}\"|'[^'<>]{0,4000}')){1,200}\s{0,4}/?>"
 )
-_HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>|<(?=(?:points?|tracks?)\s)|[◁▷]")
+_HALF_MARKUP = re.compile(r"<[|｜]|[|｜]>|<<|>>|<(?=(?:points?|tracks?)\b)|[◁▷]")
 # <think> (Qwen, DeepSeek, GLM), <seed:think>, [THINK] (Magistral), ◁think▷ (Kimi), <|START_THINKING|> (Command A),
 # <|begin_of_thought|>, <|channel|>analysis (gpt-oss, whose marks some servers leave out), <|channel>thought (Gemma).
 _THOUGHT = re.compile(
     r"(?P<begin><(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
-    r"|<\|begin_of_thought\|>|<\|channel\|?>\s{0,4}(?:analysis|commentary|thought)|\A\s{0,8}analysis(?=(?-i:[A-Z])))"
+    r"|<\|begin_of_thought\|>|<\|channel\|?>\s{0,4}(?:analysis|commentary|thought|[a-z]{0,10}\Z)"
+    r"|\A\s{0,8}analysis(?=(?-i:[A-Z]))|\A\s{0,8}<\|?[a-z_:]{0,20}\Z)"  # and one of which only a part came
     r"|(?P<end></(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
     r"|<\|end_of_thought\|>|(?:<\|start\|>assistant)?<\|channel\|>\s{0,4}final[^<>|]{0,40}(?:<\|constrain\|>[^<>|]{0,40})?"
     r"<\|message\|>|<channel\|>|(?-i:assistantfinal))",

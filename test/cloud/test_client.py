@@ -479,6 +479,30 @@ def test_behind_a_gateways_alias_the_name_in_its_replies_tells_the_family(cloud:
     assert "308 wide and 252 high" in second
 
 
+@pytest.mark.parametrize("box", ["[100, 100, 200, 200]", "[100, 100, 1200, 200]"])
+def test_the_boxes_of_an_aliass_first_reply_are_counted_and_not_believed(cloud: ScriptedCloud, box: str) -> None:
+    reply = completion(f'{{"answer": "x", "regions": [{{"bbox_2d": {box}}}]}}')
+    reply.body["model"] = "Qwen/Qwen2.5-VL-72B-Instruct"
+    cloud.answer = lambda request: reply
+    first, second = ask(cloud.base_url, model="fleet-vlm", box_format="auto", times=2)
+    assert (first.text, first.regions, first.regions_dropped, first.note) == ("x", (), 1, "")
+    assert len(second.regions) + second.regions_foreign == 1
+
+
+@pytest.mark.parametrize(("finish", "status"), [("length", Status.UNPARSABLE), ("stop", Status.OK), (None, Status.OK)])
+def test_prose_that_the_server_cut_is_no_answer(cloud: ScriptedCloud, finish: str | None, status: Status) -> None:
+    reply = completion("It is not safe to")
+    reply.body["choices"][0]["finish_reason"] = finish
+    cloud.answer = lambda request: reply
+    assert ask_once(cloud.base_url).status is status
+
+
+def test_boxes_without_an_answer_are_counted(cloud: ScriptedCloud) -> None:
+    cloud.answer = lambda request: completion('[{"bbox_2d": [100, 100, 200, 200], "label": "cart"}]')
+    result = ask_once(cloud.base_url)
+    assert (result.status, result.regions_dropped) == (Status.UNPARSABLE, 1)
+
+
 def test_a_model_that_counts_in_another_way_gives_words_without_regions_and_is_told_of_once(
     cloud: ScriptedCloud,
 ) -> None:

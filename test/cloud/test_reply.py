@@ -14,6 +14,11 @@ def read(reply: str, **options) -> Reply:
     return parse_reply(reply, **{"width": 640, "height": 480, **options})
 
 
+CORNERS = [125, 250, 375, 500]
+BOX = (80.0, 120.0, 240.0, 240.0)
+"""The same in pixels of the keyframe."""
+
+
 def boxes(reply: Reply) -> list[tuple[float, ...]]:
     return [(r.x0, r.y0, r.x1, r.y1) for r in reply.regions]
 
@@ -35,8 +40,37 @@ def with_box(*corners: object) -> str:
         GOOD[:-2],
         GOOD[:-1] + ', "reason": "I can see tha',
         f"[{GOOD}]"[1:],
+        f"[{GOOD}]",
+        f'{{"response": {GOOD}}}',
+        GOOD.replace('"', "'"),
+        GOOD.replace('"', "＂").replace(",", "，").replace("acid，", "acid,"),
+        GOOD.replace('{"', "{“").replace('"', "”").replace(": ”", ": “").replace(", ”", ", “"),
+        GOOD.replace("answer", "Xanswer").replace('"', "").replace("Xanswer: acid, left", 'answer: "acid, left"'),
+        f'<thinking>maybe {{"answer": "no"}}</thinking>{GOOD}',
+        f'maybe {{"answer": "no", "regions": []}}, no: {GOOD}',
+        f'<|channel|>analysis<|message|>{{"answer": "no"}}<|start|>assistant<|channel|>final<|message|>{GOOD}',
     ],
-    ids=["strict", "fenced", "prose", "thoughts", "markup", "commas", "space", "unclosed", "cut-later", "bracket"],
+    ids=[
+        "strict",
+        "fenced",
+        "prose",
+        "thoughts",
+        "markup",
+        "commas",
+        "space",
+        "unclosed",
+        "cut-later",
+        "bracket",
+        "list",
+        "within",
+        "single quotes",
+        "full-width quotes",
+        "curly quotes",
+        "no quotes",
+        "thinking",
+        "the last",
+        "channels",
+    ],
 )
 def test_a_complete_answer_is_found_however_it_is_wrapped(reply: str) -> None:
     found = read(reply)
@@ -152,6 +186,12 @@ def test_a_plain_member_is_read_in_the_order_asked_for(member: str, rows_first: 
             "cupcake",
             (80.0, 120.0, 240.0, 240.0),
         ),
+        (  # DeepSeek-VL2 readme, grounding: 0 to 999, whatever was asked for
+            "<|ref|>cupcake<|/ref|><|det|>[[124.875,249.75,374.625,499.5]]<|/det|>",
+            {"rows_first": True},
+            "cupcake",
+            (80.0, 120.0, 240.0, 240.0),
+        ),
         (  # PaliGemma readme: y before x, 1024 bins, whatever was asked for
             "<loc0256><loc0128><loc0512><loc0384> cupcake",
             {"extent": (640.0, 480.0)},
@@ -174,6 +214,7 @@ def test_a_plain_member_is_read_in_the_order_asked_for(member: str, rows_first: 
         "glm json",
         "internvl",
         "qwen2-vl",
+        "deepseek-vl2",
         "paligemma",
         "florence-2",
     ],
@@ -201,6 +242,136 @@ def test_location_tokens_within_a_json_answer_take_no_more_than_their_label(mark
     assert found.text == "cart"
     assert [region.label for region in found.regions] == ["cart"]
     assert boxes(found) == [(80.0, 120.0, 240.0, 240.0)]
+
+
+def test_a_point_is_no_region_and_leaves_its_words() -> None:
+    for reply in (
+        '<point x="61.5" y="40.4" alt="car">car</point>',
+        r'{"answer": "<point x=\"61\" y=\"4\">car</point>"}',
+    ):
+        assert read(reply) == Reply("car", (), 1)
+
+
+# -- regions as models write them that were not held to a schema -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        {"objects": [{"label": "cart", "bbox_2d": CORNERS}]},
+        {"boxes": [{"label": "cart", "box": CORNERS}]},
+        {"detections": [{"class": "cart", "bounding_box": CORNERS}]},
+        {"regions": [], "items": [{"name": "cart", "boundingBox": CORNERS}]},
+        {"regions": {"label": "cart", "bbox_2d": CORNERS}},
+        {"label": "cart", "bbox_2d": CORNERS},
+        {"regions": [{"label": "cart", "bbox_2d": [[125, 250], [375, 500]]}]},
+        {"regions": [{"label": "cart", "bbox_2d": ["125", "250", "375.0", "500"]}]},
+        {"regions": [{"label": "cart", "bbox_2d": "[125, 250, 375, 500]"}]},
+        {"regions": [{"label": "cart", "x0": 125, "y0": 250, "x1": 375, "y1": 500}]},
+        {"regions": [{"label": "cart", "bbox_2d": {"x1": 125, "y1": "250", "x2": 375, "y2": 500}}]},
+        {"regions": [{"label": "cart", "box": {"ymin": 250, "xmin": 125, "y_max": 500, "x_max": 375}}]},
+        {"regions": [{"label": "cart", "box": {"top": 250, "left": 125, "bottom": 500, "right": 375}}]},
+    ],
+    ids=str,
+)
+def test_regions_of_other_names_and_shapes_are_read(regions: dict) -> None:
+    found = read(json.dumps({"answer": "here"} | regions))
+    assert [(r.label, (r.x0, r.y0, r.x1, r.y1)) for r in found.regions] == [("cart", BOX)]
+    assert found.regions_dropped == 0
+
+
+@pytest.mark.parametrize(
+    "box", [{"y0": 250, "x0": 125, "y1": 500, "x1": 375}, [[250, 125], [500, 375]], "250 125 500 375"]
+)
+def test_where_y_comes_first_a_box_without_names_has_y_first(box: object) -> None:
+    assert boxes(read(json.dumps({"answer": "x", "regions": [{"box_2d": box}]}), rows_first=True)) == [BOX]
+
+
+@pytest.mark.parametrize("listed", [{"bbox_2d": [CORNERS, CORNERS]}, CORNERS])
+def test_several_boxes_without_names_are_as_many_regions(listed: object) -> None:
+    regions = listed if isinstance(listed, list) else [listed]
+    assert boxes(read(json.dumps({"answer": "x", "regions": regions}))) == [BOX] * (1 if regions is CORNERS else 2)
+
+
+@pytest.mark.parametrize(
+    ("regions", "count"),
+    [
+        ({"regions": [{"bbox_2d": {"x": 1, "y": 2, "width": 300, "height": 400}}]}, 1),
+        ({"regions": [{"bbox_2d": [[1, 2], [300, 2], [300, 400], [1, 400]]}]}, 1),
+        ({"regions": [{"bbox_2d": [[1, 2, 3], [4, 5, 6]]}]}, 1),
+        ({"regions": [{"label": "cart"}, "cart"]}, 2),
+        ({"objects": [{"bbox_2d": ["12px", "2", "3", "4"]}]}, 1),
+        ({"boxes": {"cart": CORNERS}}, 1),
+        ({"regions": "at 100"}, 1),
+        ({"regions": "none"}, 0),
+        ({"regions": None}, 0),
+    ],
+    ids=str,
+)
+def test_regions_that_are_not_certain_are_counted(regions: dict, count: int) -> None:
+    assert read(json.dumps({"answer": "here"} | regions)) == Reply("here", (), count)
+
+
+def test_boxes_without_an_answer_are_counted_with_the_error() -> None:
+    with pytest.raises(ReplyError, match="no answer in the reply, but 2 boxes") as caught:
+        read(f'```json\n[{{"bbox_2d": {CORNERS}, "label": "cart"}}, {{"bbox_2d": {CORNERS}}}]\n```')
+    assert caught.value.regions_dropped == 2
+
+
+# -- replies that were cut ---------------------------------------------------------------------------------------------
+
+WHOLE = [
+    '{"regions": [{"label": "cart", "bbox_2d": [125, 250, 375, 500]}], "answer": "it is not safe to cross"}',
+    '{"answer": "it is not safe to cross", "regions": [{"label": "cart", "bbox_2d": [125, 250, 375, 500]}]}',
+    '```json\n{"regions": [{"label": "cart", "bbox_2d": [125, 250, 375, 500]}], "answer": "not safe"}\n```',
+    '{"regions": [], "answer": 1250}',
+    '{"regions": [], "answer": ["acid", "left"], "more": 1}',
+    '{"regions": [], "answer": "it says \\"no entry\\" on {4}, so no", "more": "x"}',
+    '[{"regions": [], "answer": "not safe"}]',
+    '{"response": {"regions": [], "answer": "not safe"}}',
+    "{'answer': \"it isn't safe, no\", 'regions': [{'bbox_2d': [125, 250, 375, 500]}]}",
+    "{'answer': 'it isn't safe, no', 'regions': []}",
+    '{"answer": "it says "no entry" here, so no", "regions": []}',
+    "{“regions”: [], “answer”: “not safe, no”}",
+    "{＂regions＂：[]，＂answer＂：＂not safe，no＂}",
+    "{answer: not safe, regions: []}",
+    '<think>maybe {"answer": "no"}</think>{"regions": [], "answer": "open"}',
+    '<|channel|>analysis<|message|>{"answer": "no"}<|end|><|start|><|channel|>final<|message|>{"answer": "open"}',
+    '<point x="61.5" y="40.4" alt="car">car</point>',
+    "<|ref|>cart<|/ref|><|det|>[[125,250,375,500]]<|/det|>",
+    "<|object_ref_start|>cart<|object_ref_end|><|box_start|>(125,250),(375,500)<|box_end|>",
+]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("reply", WHOLE)
+def test_a_cut_reply_is_the_whole_answer_or_none(reply: str, cut: bool) -> None:
+    answer = read(reply).text
+    for length in range(len(reply)):
+        try:
+            found = read(reply[:length], cut=cut)
+        except ReplyError:
+            continue
+        assert found.text == answer, reply[:length]
+
+
+@given(st.text(min_size=1), st.text(), st.booleans(), st.data())
+def test_any_cut_json_is_the_whole_answer_or_none(
+    answer: str, label: str, ascii_only: bool, data: st.DataObject
+) -> None:
+    reply = json.dumps({"regions": [{"label": label, "bbox_2d": CORNERS}], "answer": answer}, ensure_ascii=ascii_only)
+    with pytest.raises(ReplyError):
+        read(reply[: data.draw(st.integers(0, len(reply) - 1))])
+
+
+@pytest.mark.parametrize("reply", ["The cart carries", "It is the cart:\n```json\n[]", "Sure! Here it is: "])
+def test_prose_that_the_server_cut_is_no_answer(reply: str) -> None:
+    with pytest.raises(ReplyError, match="breaks off"):
+        read(reply, cut=True)
+
+
+def test_an_object_that_was_whole_before_the_cut_is_read() -> None:
+    assert read(f"{GOOD} Besides, the", cut=True) == read(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +441,9 @@ def test_a_truncated_box_is_not_completed_by_guessing() -> None:
         '{"a":' * 5000,
         "I see a long corridor. " * 40,
         "!?…",
+        'Here it is: {"answer": null, "regions": []}',
+        'The cart: {"regions": [{"bbox_2d": [100, 200, 4',
+        "The cart:\n```js",
     ],
 )
 def test_a_reply_without_an_answer_is_an_error_that_shows_it(reply: str) -> None:
@@ -289,7 +463,8 @@ def test_prose_beside_a_list_of_boxes_is_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [("3", "3"), ("2.5", "2.5"), ("true", "yes"), ('["acid", "left"]', "acid, left")]
+    ("value", "text"),
+    [('"[STOP]"', "[STOP]"), ("3", "3"), ("2.5", "2.5"), ("true", "yes"), ('["acid", "left"]', "acid, left")],
 )
 def test_an_answer_that_is_not_a_string_is_written_out(value: str, text: str) -> None:
     assert read(f'{{"answer": {value}}}').text == text

@@ -240,11 +240,16 @@ class CloudClient:
                 height=upload.source_height,
                 extent=boxes.extent,
                 rows_first=boxes.rows_first,
+                cut=message.cut,
                 max_regions=self._max_regions,
                 max_chars=self._max_answer_chars,
             )
         except (NoAnswer, ReplyError) as error:  # the server is well, and what the model said is paid for
-            return replace(result, status=Status.UNPARSABLE, error=str(error), note=note)
+            dropped = error.regions_dropped if isinstance(error, ReplyError) else 0
+            return replace(result, status=Status.UNPARSABLE, error=str(error), regions_dropped=dropped, note=note)
+        if self._convention(upload) != boxes:  # the reply names another family than the request: either's may be meant
+            lost = parsed.regions_dropped + len(parsed.regions)
+            parsed = replace(parsed, regions=(), regions_dropped=lost, regions_foreign=0)
         if parsed.regions_foreign and not self._told_foreign:
             self._told_foreign = True
             note = "; ".join(filter(None, (note, self._foreign_words())))

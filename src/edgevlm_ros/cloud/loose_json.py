@@ -1,128 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON as models write it: somewhere in a text, with a comma too many or too few, and sometimes without an end."""
+"""JSON as models write it: somewhere in a text, in a dialect of its own, and sometimes without an end.
+
+A value that is closed is read by json, or else as json_repair reads it. Of one that the text breaks off, the members
+and items that were complete are read, by json alone: json_repair would complete the last one by a guess.
+"""
 
 import json
-import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-_MAX_DEPTH = 8
+import json_repair
+
 _MAX_STARTS = 16
-_OPENING = re.compile(r"[{\[]")
-_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_MAX_DEPTH = 64
+_MAX_REPAIR, _MAX_BRACKETS = 4096, 128
+"""Characters and brackets of a text that json_repair gets: its time grows with the square of both, 8 s for 32 kB."""
+_OPENING = re.compile(r"\{|\[(?=\s{0,20}[\[\]{\"'“\d-])")
+_CLOSING = {"{": "}", "[": "]"}
+_ASCII = str.maketrans("＂＇：，｛｝［］", "\"':,{}[]")  # one character for one: positions stay
+# A quote ends a string where punctuation follows: "say "hello" now" and 'it's open' are one string each.
+_INNER = r"(?!\s{0,20}[,:}\]])"
+_SINGLE = r"(?:(?<=[{\[,:])|(?<=[{\[,:]\s))'"
+_TOKEN = re.compile(
+    rf"\"(?:[^\"\\]|\\.|\"{_INNER})*\"|“[^”]*”|{_SINGLE}(?:[^'\\]|\\.|'{_INNER})*'|[{{}}\[\],]|[\"“]|{_SINGLE}",
+    re.DOTALL,
+)
+_CURLY, _CURLY_KEY = str.maketrans("“”", '""'), re.compile(r"[{\[\s]{1,20}“")  # json_repair ends “a, b” at the comma
+_COMMAS = re.compile(r",(?:\s{0,20},)+")  # json_repair reads 1,, as "1,"
+_STRICT = json.JSONDecoder(strict=False, parse_int=float)
 
 
-def json_values(body: str) -> Iterator[tuple[int, int, Any]]:
-    """(start, end, value) of each object and array in a text that reads as JSON; the first 16 brackets are tried."""
-    position = 0
+@dataclass(frozen=True, slots=True)
+class JsonValue:
+    """An object or an array, in text[start:end]; None where neither reader makes sense of it.
+
+    is_broken: the text ends within it. Then value holds what was complete, and parts of what was not; members holds
+    only members and items that were complete.
+    """
+
+    start: int
+    end: int
+    value: Any
+    members: Any
+    is_broken: bool = False
+
+
+def json_values(text: str) -> Iterator[JsonValue]:
+    """The outermost objects and arrays in a text; the first 16 brackets are tried."""
+    ascii_text, position = text.translate(_ASCII), 0
     for _ in range(_MAX_STARTS):
-        opening = _OPENING.search(body, position)
+        opening = _OPENING.search(ascii_text, position)
         if opening is None:
             return
-        reader = _Reader(body, opening.start())
+        start = opening.start()
         try:
-            value = reader.value()
-        except (_NotJson, _Cut):
-            position = opening.end()
+            value, position = _STRICT.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            found = _lenient(ascii_text, start)
+            position = found.end
         else:
-            position = reader.position
-            yield opening.start(), position, value
+            found = JsonValue(start, position, value, value)
+        yield found
 
 
-class _NotJson(Exception):
-    """What follows is not JSON."""
+def _lenient(text: str, start: int) -> JsonValue:
+    """The value that begins at a bracket and that json alone does not read."""
+    brackets: list[str] = []  # that would close those that are open
+    shallow, deep, depth = start, start, 0  # where what was complete ends, and how many brackets are open there
+    for token in _TOKEN.finditer(text, start):
+        piece = token[0]
+        if piece in _CLOSING:
+            brackets.append(_CLOSING[piece])
+            if len(brackets) > _MAX_DEPTH:
+                break
+        elif piece in brackets:
+            while brackets.pop() != piece:
+                pass
+            if not brackets:
+                value = _repaired(text[start : token.end()])
+                return JsonValue(start, token.end(), value, value)
+            deep, depth = token.end(), len(brackets)
+        elif piece == ",":
+            deep, depth = token.start(), len(brackets)
+        elif piece in ('"', "'", "“"):
+            break
+        shallow = deep if depth == 1 else shallow
+    value = _strict(text[start:deep] + "".join(reversed(brackets[:depth])))
+    return JsonValue(start, len(text), value, _strict(text[start:shallow] + brackets[0]), is_broken=True)
 
 
-class _Cut(Exception):
-    """The text ended inside a scalar."""
+def _repaired(text: str) -> Any:
+    if len(text) > _MAX_REPAIR or sum(map(text.count, "{[(")) > _MAX_BRACKETS:
+        return None
+    try:
+        return json_repair.loads(_COMMAS.sub(",", text.translate(_CURLY) if _CURLY_KEY.match(text) else text))
+    except Exception:  # whatever a stranger's text does to it
+        return None
 
 
-class _Reader:
-    """A JSON reader that forgives commas and an early end. Numbers are floats."""
-
-    _SPACE = re.compile(r"[\s,]*")
-    _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-    _ATOM = re.compile(r"[-+.\w]+")
-    _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
-
-    def __init__(self, text: str, position: int) -> None:
-        self.text = text
-        self.position = position
-        self.cut = False
-
-    def value(self, depth: int = 0) -> Any:
-        first = self._peek()
-        if first == "":
-            raise _Cut
-        if depth > _MAX_DEPTH:
-            raise _NotJson
-        if first == "{":
-            return self._object(depth)
-        if first == "[":
-            return self._array(depth)
-        return self._string() if first == '"' else self._atom()
-
-    def _object(self, depth: int) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        self.position += 1
-        try:
-            while not self.cut and not self._closed("}"):
-                if self._peek() != '"':
-                    raise _NotJson
-                name = self._string()
-                if self._peek() not in (":", ""):
-                    raise _NotJson
-                self.position += 1
-                members[name] = self.value(depth + 1)
-        except _Cut:
-            self.cut = True
-        return members
-
-    def _array(self, depth: int) -> list[Any]:
-        items: list[Any] = []
-        self.position += 1
-        try:
-            while not self.cut and not self._closed("]"):
-                items.append(self.value(depth + 1))
-        except _Cut:
-            self.cut = True
-        return items
-
-    def _peek(self) -> str:
-        space = self._SPACE.match(self.text, self.position)
-        self.position = space.end() if space else self.position
-        return self.text[self.position : self.position + 1]
-
-    def _closed(self, bracket: str) -> bool:
-        following = self._peek()
-        if following == "":
-            raise _Cut
-        if following == bracket:
-            self.position += 1
-        return following == bracket
-
-    def _string(self) -> str:
-        match = self._STRING.match(self.text, self.position)
-        if match is None:
-            raise _Cut
-        self.position = match.end()
-        try:
-            return str(json.loads(f'"{match[1]}"', strict=False))
-        except ValueError as error:
-            raise _NotJson from error
-
-    def _atom(self) -> Any:
-        match = self._ATOM.match(self.text, self.position)
-        if match is None:
-            raise _NotJson
-        if match.end() == len(self.text):
-            raise _Cut
-        self.position = match.end()
-        if match[0] in _WORDS:
-            return _WORDS[match[0]]
-        if match[0] in ("NaN", "Infinity", "-Infinity"):
-            return math.nan
-        if self._NUMBER.fullmatch(match[0]) is None:
-            raise _NotJson
-        return float(match[0])
+def _strict(text: str) -> Any:
+    try:
+        return _STRICT.decode(text)
+    except (ValueError, RecursionError):
+        return None

@@ -6,22 +6,30 @@
   lower, counted as the family counts.
 - `<|begin_of_box|>[[94,598,177,991]]<|end_of_box|>` (GLM-4.5V, GLM-4.6V): the same order; the mark stands around other
   final answers too, which are left as they are.
+- `<|ref|>cart<|/ref|><|det|>[[125,250,375,500]]<|/det|>` (DeepSeek-VL2): the same order, in 0 to 999.
 - `<loc0256><loc0128><loc0512><loc0384> cart` (PaliGemma): top, left, lower, right, in 1024 bins.
 - `cart<loc_125><loc_250><loc_375><loc_500>` (Florence-2): left, top, right, lower, in 1000 bins.
-
-Points (Molmo) are not read: they say where a thing is and not how large, and the eyes of a small model need both.
+- `<point x="61.5" y="40.4" alt="cart">cart</point>` (Molmo): percent. A point says where a thing is and not how large,
+  and the eyes of a small model need both: it is a box without extent, for which there is no use, and counts as one.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_BOX = re.compile(
-    r"(?:(?:<ref>|<\|object_ref_start\|>)(?P<label>[^<>]{0,200})(?:</ref>|<\|object_ref_end\|>)\s{0,8})?"
-    r"(?:<box>|<\|box_start\|>|<\|begin_of_box\|>)(?P<corners>[-\d.,\s()\[\]]{1,400})"
-    r"(?:</box>|<\|box_end\|>|<\|end_of_box\|>)"
+_REF = (
+    r"(?:(?:<ref>|<\|object_ref_start\|>|<\|ref\|>)(?P<label>[^<>]{0,200})"
+    r"(?:</ref>|<\|object_ref_end\|>|<\|/ref\|>)\s{0,8})?"
 )
+_CORNERS = r"(?P<corners>[-\d.,\s()\[\]]{1,400})"
+_BOX = re.compile(
+    rf"{_REF}(?:<box>|<\|box_start\|>|<\|begin_of_box\|>){_CORNERS}(?:</box>|<\|box_end\|>|<\|end_of_box\|>)"
+)
+_DET = re.compile(rf"{_REF}<\|det\|>{_CORNERS}<\|/det\|>")
 _PALIGEMMA = re.compile(r'(?P<corners>(?:<loc\d{4}>){4})[ \t]{0,8}(?P<label>[^<>;\n{}\[\]"]{0,200})')
 _FLORENCE = re.compile(r'(?P<label>[^<>\n{}\[\]"]{0,200})(?P<corners>(?:<loc_\d{1,3}>){4})')
+_POINT = re.compile(r"<points?(?P<corners>[^<>]{0,4000})>(?P<label>[^<>]{0,200})</points?>")
+_COORDINATE = re.compile(r"\b[xy]\d{0,3}=\\?[\"'](\d{1,3}(?:\.\d{1,6})?)\\?[\"']")
 _NUMBER = re.compile(r"-?\d{1,6}(?:\.\d{1,6})?")
 
 
@@ -39,6 +47,10 @@ def marked_boxes(text: str) -> tuple[list[MarkedBox], str]:
     found: list[MarkedBox] = []
     if "box" in text:
         text = _taken(_BOX, None, text, found)
+    if "<|det|>" in text:
+        text = _taken(_DET, 999.0, text, found)
+    if "<point" in text:
+        text = _taken(_POINT, 100.0, text, found)
     if "<loc" in text:
         text = _taken(_FLORENCE, 1000.0, _taken(_PALIGEMMA, 1024.0, text, found), found)
     return found, text
@@ -49,12 +61,16 @@ def _taken(pattern: re.Pattern[str], bins: float | None, text: str, found: list[
 
     def take(match: re.Match[str]) -> str:
         label = (match["label"] or "").strip()
-        numbers = [float(number) for number in _NUMBER.findall(match["corners"])]
-        for at in range(0, len(numbers) - 3, 4):
-            x0, y0, x1, y1 = numbers[at : at + 4]
-            if pattern is _PALIGEMMA:
-                x0, y0, x1, y1 = y0, x0, y1, x1
-            found.append(MarkedBox(label, (x0, y0, x1, y1), bins))
+        found.extend(MarkedBox(label, corners, bins) for corners in _corners(pattern, match["corners"]))
         return f" {label} "
 
     return pattern.sub(take, text)
+
+
+def _corners(pattern: re.Pattern[str], text: str) -> Iterator[tuple[float, float, float, float]]:
+    numbers = map(float, (_COORDINATE if pattern is _POINT else _NUMBER).findall(text))
+    if pattern is _POINT:
+        for x, y in zip(numbers, numbers, strict=False):
+            yield x, y, x, y
+    for x0, y0, x1, y1 in zip(*[numbers] * 4, strict=False):
+        yield (y0, x0, y1, x1) if pattern is _PALIGEMMA else (x0, y0, x1, y1)

@@ -5,16 +5,19 @@ A reply is a stranger's text: it becomes part of another model's prompt and is d
 data and nothing else: chat markup and control characters go, lengths and boxes are bounded, and what is not certain
 is left out rather than guessed:
 
-- JSON is found anywhere in the reply (alone, fenced, in prose); stray and missing commas are forgiven, and of a
-  truncated object the members that were complete are kept. An answer that was cut off is no answer.
-- Without an answer in the JSON, or without JSON, the prose is the answer if it is no longer than an answer may be.
-  Longer prose is an essay by a model that ignored the instruction: `ReplyError`. Any language will do.
+- JSON is found anywhere in the reply (alone, fenced, in prose), in any dialect that json_repair reads; the last object
+  that answers counts. Of an object that the text breaks off, the members that were complete are kept. An answer that
+  was cut off is no answer.
+- Where no object has an answer, the prose is it, if it is no longer than an answer may be, and nothing says that it was
+  cut off: the server, JSON without an end, markup without an end. Longer prose is an essay by a model that ignored the
+  instruction: `ReplyError`. Any language will do.
 - Boxes are read as they were asked for, or by the markup that a family has of its own. One that lies outside of the
   image, or whose name is that of another convention, tells that the model counts in another way than was asked: then
-  none of the reply's boxes is believed, for those that happen to lie inside are as wrong.
+  none of the reply's boxes is believed, for those that happen to lie inside are as wrong. What is not used is counted.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +34,32 @@ _MIN_SIDE = 2.0
 """Pixels of the keyframe: a thinner box holds nothing that could be looked at."""
 _BEYOND = 0.05
 """Of the image: a box at its edge reaches over by a little, one that is counted in another way by far."""
-_MEMBERS = {False: ("bbox_2d", "bbox", "box"), True: ("box_2d", "bbox", "box")}
-"""Names of a box in JSON, by whether y stands before x. bbox_2d and box_2d each belong to one order."""
+_MAX_DEPTH = 4
+"""Of an answer within other objects, and of lists within a box."""
+_LISTS = ("regions", "objects", "boxes", "detections", "bboxes", "boundingboxes")
+"""Names of the list of regions, without regard to case and underscores, like the following."""
+_BOXES = {False: ("bbox2d", "bbox", "box", "boundingbox"), True: ("box2d", "bbox", "box", "boundingbox")}
+"""Names of a box, by whether y stands before x. bbox_2d and box_2d each belong to one order."""
+_EDGES = (
+    ("x0", "y0", "x1", "y1"),
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("left", "top", "right", "bottom"),
+)
+"""Names of the edges of a box, in the order x, y, x, y."""
+_LABELS = ("label", "name", "class")
+_BROKEN_MARKUP = re.compile(
+    r"<[^<>\s]{0,64}\Z|<\|?(?:ref|box|det|object_ref_start|box_start|begin_of_box|points?)\b[^<]{0,300}\Z"
+)
 _Corners = tuple[float, float, float, float]
 
 
 class ReplyError(ValueError):
-    """There is no answer in a reply; the message says what there is."""
+    """There is no answer in a reply; the message says what there is. regions_dropped: boxes that go with it."""
+
+    def __init__(self, message: str, regions_dropped: int = 0) -> None:
+        super().__init__(message)
+        self.regions_dropped = regions_dropped
 
 
 class _Foreign(Exception):
@@ -65,59 +87,162 @@ def parse_reply(
     height: int,
     extent: tuple[float, float] = (1000.0, 1000.0),
     rows_first: bool = False,
+    cut: bool = False,
     max_regions: int = 8,
     max_chars: int = 200,
 ) -> Reply:
     """Read a reply about a keyframe of width x height pixels.
 
     extent, rows_first: what the model calls the right and the lower edge, and whether y stands before x, see
-    `grounding.Convention`. Raises ReplyError only.
+    `grounding.Convention`. cut: the server says that the model did not come to its end. Raises ReplyError only.
     """
     body, is_thought_open = without_thoughts(reply[:MAX_REPLY_CHARS])
     marked, body = marked_boxes("" if is_thought_open else body)
-    found, prose = _find_json(body)
-    members = found if isinstance(found, dict) else {"regions": found or []}
-    text = clean_text(_as_text(members.get("answer")), max_chars)
+    values = list(json_values(body))
+    found = next((v for v in reversed(values) if _answering(v.members)), None) or next(
+        (v for v in values if _listed(v.value)), None
+    )
+    answering = _answering(found.members) if found else None
+    boxes: list[Any] = (_listed(_answering(found.value)) or _listed(found.value) if found else []) or marked
+    regions, foreign = _read_boxes(boxes, width, height, extent, rows_first)
+    kept = () if foreign else tuple(filter(None, regions))[:max_regions]
+    dropped = len(regions) + foreign - len(kept)
+    is_broken = cut or any(value.is_broken for value in values)
+    if answering:
+        text = clean_text(_as_text(answering["answer"]), max_chars)
+    elif is_broken or any(isinstance(v.members, dict) and "answer" in v.members for v in values):
+        text = ""
+    else:
+        text = _prose_answer(body[: found.start] + " " + body[found.end :] if found else body, max_chars)
     if not text:
-        text = _prose_answer(prose, max_chars)
-    if not text:
-        raise ReplyError(f"no answer in the reply: {clean_text(reply[:400], 80)!r}")
-    boxes = _as_boxes(members.get("regions")) or marked
-    regions, foreign = [], 0
-    for box in boxes:
-        try:
-            shares = _shares(box, extent, rows_first)
-        except _Foreign:
-            foreign += 1
-        else:
-            regions += [region] if (region := _region(box, shares, width, height)) else []
-    kept = () if foreign else tuple(regions[:max_regions])
-    return Reply(text, kept, len(boxes) - len(kept), foreign)
+        more = f", but {len(regions) + foreign} boxes" if boxes else ""
+        more += ", and it breaks off" if is_broken else ""
+        raise ReplyError(f"no answer in the reply{more}: {clean_text(reply[:400], 60)!r}", len(regions) + foreign)
+    return Reply(text, kept, dropped, foreign)
+
+
+def _answering(value: Any, depth: int = 0) -> dict[str, Any] | None:
+    """The object with an answer in a value, the last one if there are several."""
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        if clean_text(_as_text(value.get("answer")), 1):
+            return value
+        value = list(value.values())
+    inner = (_answering(v, depth + 1) for v in reversed(value)) if isinstance(value, list) else ()
+    return next(filter(None, inner), None)
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.12g}" if math.isfinite(value) else ""
+    if isinstance(value, int | float):
+        number = _number(value)
+        return "" if number is None else f"{number:.12g}"
     if isinstance(value, list):
         return ", ".join(filter(None, (_as_text(v) for v in value if not isinstance(v, list))))
     return value if isinstance(value, str) else ""
 
 
-def _as_boxes(value: Any) -> list[Any]:
-    if isinstance(value, dict):
+def _prose_answer(prose: str, max_chars: int) -> str:
+    """The words around the JSON, if they are whole and short enough to be an answer."""
+    text = clean_text(prose.replace("```json", " ").replace("```", " "), len(prose))
+    is_answer = len(text) <= max_chars and any(c.isalnum() for c in text) and not set(text) & set("{}[]")
+    is_broken = prose.count("```") % 2 or _BROKEN_MARKUP.search(prose)
+    return text if is_answer and not is_broken else ""
+
+
+def _listed(value: Any, depth: int = 0) -> list[Any]:
+    """What stands for regions in an object, by name or by what it holds, or in a list without an object."""
+    if isinstance(value, list):
+        return [v for v in value if not _answering(v)] if any(map(_is_box, value)) else []
+    if not isinstance(value, dict) or depth > _MAX_DEPTH:
+        return []
+    members = _by_plain_name(value)
+    named = next((members[name] for name in _LISTS if members.get(name)), None)
+    if isinstance(named, list):
+        return [named] if all(_number(v) is not None for v in named) else named
+    if isinstance(named, dict | str):
+        return [named] if isinstance(named, dict) or any(map(str.isdigit, named)) else []
+    if _is_box(value):
         return [value]
-    return value if isinstance(value, list) else []
+    return next(filter(None, (_listed(v, depth + 1) for v in value.values())), [])
 
 
-def _shares(box: Any, extent: tuple[float, float], rows_first: bool) -> _Corners | None:
-    """Left, top, right and lower edge as fractions of the image; None if the box is none. Raises _Foreign."""
-    corners = _corners(box, rows_first)
-    if corners is None:
+def _is_box(value: Any) -> bool:
+    members = _by_plain_name(value) if isinstance(value, dict) else {}
+    return any(name in members for name in _BOXES[False] + _BOXES[True]) or any(set(e) <= set(members) for e in _EDGES)
+
+
+def _read_boxes(
+    boxes: list[Any], width: int, height: int, extent: tuple[float, float], rows_first: bool
+) -> tuple[list[Region | None], int]:
+    """A region for each box, None for what is none, and how many show another way of counting."""
+    regions: list[Region | None] = []
+    foreign = 0
+    for box in boxes:
+        bins = box.bins if isinstance(box, MarkedBox) else None
+        try:
+            for corners in _rectangles(box, rows_first):
+                shares = corners and _shares(corners, (bins, bins) if bins else extent)
+                regions.append(_region(box, shares, width, height) if shares else None)
+        except _Foreign:
+            foreign += 1
+    return regions, foreign
+
+
+def _rectangles(box: Any, rows_first: bool) -> list[_Corners | None]:
+    """x, y, x, y as the model counts, None for what is no box. Raises _Foreign for another convention's name."""
+    if isinstance(box, MarkedBox):
+        if rows_first and box.bins is None:
+            raise _Foreign
+        return [box.corners]
+    if isinstance(box, dict):
+        members = _by_plain_name(box)
+        name = next((name for name in _BOXES[rows_first] if name in members), None)
+        if name is None and _BOXES[not rows_first][0] in members:
+            raise _Foreign
+        box = members[name] if name else box
+    if isinstance(box, dict):
+        members = _by_plain_name(box)
+        edges = next((tuple(_number(members[n]) for n in names) for names in _EDGES if set(names) <= set(members)), ())
+        return [_corners(edges)]
+    if isinstance(box, str):
+        box = box.strip("[]() \n").replace(",", " ").split()
+    return [c and ((c[1], c[0], c[3], c[2]) if rows_first else c) for c in _from_lists(box)]
+
+
+def _from_lists(value: Any, depth: int = 0) -> list[_Corners | None]:
+    """[a, b, c, d] and [[a, b], [c, d]] are one box, [[a, b, c, d], ...] are several."""
+    if not isinstance(value, list) or depth > _MAX_DEPTH:
+        return [None]
+    if value and all(isinstance(v, list) for v in value):
+        if [len(v) for v in value] == [2, 2]:
+            value = value[0] + value[1]
+        else:
+            inner = [corners for v in value for corners in _from_lists(v, depth + 1)]
+            return inner if any(inner) else [None]
+    return [_corners([_number(v) for v in value])]
+
+
+def _corners(numbers: Sequence[float | None]) -> _Corners | None:
+    whole = [n for n in numbers if n is not None]
+    return (whole[0], whole[1], whole[2], whole[3]) if len(whole) == len(numbers) == 4 else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or a text that is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(box, MarkedBox) and box.bins is not None:
-        extent = (box.bins, box.bins)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _shares(corners: _Corners, extent: tuple[float, float]) -> _Corners:
+    """Left, top, right and lower edge as fractions of the image. Raises _Foreign."""
     shares = tuple(corner / extent[at % 2] for at, corner in enumerate(corners))
     if not all(-_BEYOND <= share <= 1.0 + _BEYOND for share in shares):
         raise _Foreign
@@ -126,60 +251,22 @@ def _shares(box: Any, extent: tuple[float, float], rows_first: bool) -> _Corners
     return x0, y0, x1, y1
 
 
-def _corners(box: Any, rows_first: bool) -> Sequence[float] | None:
-    """x, y, x, y of a box as the model counts; None if it is no box. Raises _Foreign for another convention's name."""
-    if isinstance(box, MarkedBox):
-        if rows_first and box.bins is None:
-            raise _Foreign
-        return box.corners
-    if not isinstance(box, dict):
-        return None
-    name = next((name for name in _MEMBERS[rows_first] if name in box), None)
-    if name is None:
-        if _MEMBERS[not rows_first][0] in box:
-            raise _Foreign
-        return None
-    corners = box[name]
-    if isinstance(corners, list) and len(corners) == 1:  # [[x0, y0, x1, y1]]
-        corners = corners[0]
-    if not isinstance(corners, list) or len(corners) != 4:
-        return None
-    if not all(isinstance(c, float) and math.isfinite(c) for c in corners):
-        return None
-    return [corners[at] for at in (1, 0, 3, 2)] if rows_first else corners
-
-
-def _region(box: Any, shares: _Corners | None, width: int, height: int) -> Region | None:
+def _region(box: Any, shares: _Corners, width: int, height: int) -> Region | None:
     """One region in pixels of the keyframe, or None if there is nothing to be seen in it."""
-    if shares is None:
-        return None
     x0, y0, x1, y1 = (share * side for share, side in zip(shares, (width, height, width, height), strict=True))
     if x1 - x0 < _MIN_SIDE or y1 - y0 < _MIN_SIDE:
         return None
-    members: dict[str, Any] = {"label": box.label} if isinstance(box, MarkedBox) else box
-    score = members.get("score", 1.0)
-    valid_score = isinstance(score, float) and 0.0 <= score <= 1.0
-    label = members.get("label")
-    name = clean_text(label, _MAX_LABEL_CHARS) if isinstance(label, str) else ""
-    return Region(name, score if valid_score else 1.0, x0, y0, x1, y1)
+    if isinstance(box, MarkedBox):
+        members: dict[str, Any] = {"label": box.label}
+    else:
+        members = _by_plain_name(box) if isinstance(box, dict) else {}
+    label = next((members[name] for name in _LABELS if isinstance(members.get(name), str)), "")
+    score = _number(members.get("score"))
+    return Region(
+        clean_text(label, _MAX_LABEL_CHARS), score if score is not None and 0 <= score <= 1 else 1.0, x0, y0, x1, y1
+    )
 
 
-def _prose_answer(prose: str, max_chars: int) -> str:
-    """The words around the JSON, if they are short enough to be an answer."""
-    text = clean_text(prose.replace("```json", " ").replace("```", " "), len(prose))
-    is_answer = len(text) <= max_chars and any(c.isalnum() for c in text) and not set(text) & set("{}[]")
-    return text if is_answer else ""
-
-
-def _find_json(body: str) -> tuple[Any, str]:
-    """The object with an answer, else the first one with regions, else None; and the text without it."""
-    best: tuple[Any, str] = (None, body)
-    for start, end, value in json_values(body):
-        prose = body[:start] + " " + body[end:]
-        if isinstance(value, dict) and "answer" in value:
-            return value, prose
-        holds_regions = isinstance(value, dict) and "regions" in value
-        lists_regions = isinstance(value, list) and any(isinstance(v, dict) for v in value)
-        if best[0] is None and (holds_regions or lists_regions):
-            best = (value, prose)
-    return best
+def _by_plain_name(value: dict[str, Any]) -> dict[str, Any]:
+    """Members of an object by their names in lower case and without what joins words: boundingBox, bounding_box."""
+    return {re.sub("[^a-z0-9]", "", str(name).lower()): member for name, member in value.items()}

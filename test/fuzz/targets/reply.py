@@ -6,18 +6,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from edgevlm_ros.cloud.marked_boxes import marked_boxes
 from edgevlm_ros.cloud.reply import Reply, ReplyError, parse_reply
-from edgevlm_ros.words import clean_text
+from edgevlm_ros.words import clean_text, without_thoughts
 
 WORDS = (
     b'{"answer": "', b'"regions": [', b'"bbox_2d": [', b'"label": "', b'"score": ', b"</think>", b"<think>", b"```json",
     b"<|im_start|>", b"<|im_end|>", b"\\ud800", b"\\u200b", b"1e999", b"NaN", b"null", b"[INST]", b"system:",
-    b"<<SYS>>",
+    b"<<SYS>>", b"<|channel|>final<|message|>", b"[THINK]", b"'", "＂".encode(), "“".encode(), b"<|det|>[[",
+    b"<point x=", b'"objects": [', b'"x0": ', b'"]}',
 )  # fmt: skip
 LONGEST = 4096
 SIZES = ((640, 480), (1, 1), (4000, 3000), (2, 9000))
 EXTENTS = ((1000.0, 1000.0), (640.0, 480.0), (1.0, 1.0))
-MARKS = ("<|", "|>", "<<", ">>", "[INST]", "<s>", "<think>", "</think>", "<image>")
+MARKS = ("<|", "|>", "<<", ">>", "[INST]", "<s>", "<think>", "</think>", "<image>", "<point ")
 _REGIONS, _CHARS = 4, 60
 
 
@@ -60,8 +62,8 @@ def plain_answer(text: str) -> str:
     except (ValueError, RecursionError):
         return ""
     answer = value.get("answer") if isinstance(value, dict) and _depth(value) < 6 else None
-    thinks = "</think>" in text or "<think>" in text
-    return clean_text(answer, _CHARS) if isinstance(answer, str) and not thinks else ""
+    is_alone = without_thoughts(text) == (text, False) and marked_boxes(text) == ([], text)
+    return clean_text(answer, _CHARS) if isinstance(answer, str) and is_alone else ""
 
 
 def _depth(value: Any) -> int:
