@@ -259,6 +259,43 @@ def test_unreadable_message_is_left_out_and_the_rest_is_played(ros: Any, tmp_pat
     assert "1 left out as unreadable" in player.output
 
 
+def write_at(path: Path, *stamps: int) -> Path:
+    with BagWriter(path) as writer:
+        for index, stamp in enumerate(stamps):
+            frame = TYPES["sensor_msgs/msg/CompressedImage"](header(index), "jpeg", JPEG)
+            writer.write_message("/image/compressed", frame, stamp)
+    return path
+
+
+def test_a_stamp_of_zero_and_one_far_ahead_are_not_waited_for(ros: Any, tmp_path: Path) -> None:
+    far = 4_000_000_000 * 10**9
+    bag = write_at(tmp_path / "bag", 0, START, START + PERIOD, far)
+    listener = Listener(ros)
+    player = play(ros, bag, wait_for_clock=1)
+    assert listener.hear_to_the_end(player) == 0, player.output
+    assert listener.names == [f"camera {index}" for index in range(4)]
+    assert "hours without a message are left out" in player.output
+    assert player.output.count("no /clock: the bag's stamps are beyond 2038") == 1
+    assert START + PERIOD in range(max(listener.clocks) - PERIOD, max(listener.clocks) + PERIOD + 1)
+
+
+@pytest.mark.parametrize("rate", [1.0, 100.0])
+def test_a_bag_of_one_message_loops_without_haste(ros: Any, tmp_path: Path, rate: float) -> None:
+    listener = Listener(ros)
+    player = play(ros, write_at(tmp_path / "bag", START), loop=True, rate=rate)
+    assert ros.spin_until(lambda: len(listener.frames) > 10), player.output
+    assert listener.frames[-1][0] - listener.frames[0][0] >= 0.09 * (len(listener.frames) - 2)
+
+
+def test_topics_that_end_early_loop_with_the_bag(ros: Any, bag: Path) -> None:
+    listener = Listener(ros)
+    player = play(ros, bag, loop=True, rate=4.0, topics="question", wait_for_topics="question", wait_for_subscribers=0)
+    assert ros.spin_until(lambda: listener.questions), player.output
+    begun = time.monotonic()
+    assert ros.spin_until(lambda: len(listener.questions) > 4), player.output
+    assert time.monotonic() - begun > 3 * LENGTH / 4.0
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [

@@ -45,6 +45,9 @@ NEVER_PLAYED = ("/clock", "/rosout", "/parameter_events")
 _LATE_S = 0.05
 _LONGEST_SLEEP_S = 0.1  # how soon a shutdown is noticed
 _DRAIN_S = 1.0
+_LONGEST_GAP_NS = 3600 * 10**9  # of a bag: more is a message without a stamp, or one of a clock that was wrong
+_SHORTEST_LOOP_S = 0.1
+_LAST_CLOCK_NS = (2**31 - 1) * 10**9  # of builtin_interfaces/Time, in 2038
 
 
 class BagPlayerNode(Node):
@@ -127,17 +130,29 @@ class BagPlayerNode(Node):
             self._sleep_until(time.monotonic() + _LONGEST_SLEEP_S, self._bag.start, rate=0.0)
 
     def _play_once(self) -> bool:
-        """Whether it came to the end."""
-        first, begun = self._bag.start, time.monotonic()
+        """Whether it came to the end, which for a bag that loops is the end of all its topics."""
+        before, due, begun = self._bag.start, time.monotonic(), time.monotonic()
         for record in self._bag.records(topics=self._outputs):
-            due = begun + (record.stamp - first) / 1e9 / self._rate
+            due += self._gap(before, record.stamp) / 1e9 / self._rate
+            before = record.stamp
             self._sleep_until(due, record.stamp, self._rate)
             if not self._goes_on():
                 return False
             self._late += time.monotonic() - due > _LATE_S
             self._publish(record)
+        if self._settings["loop"]:
+            due += self._gap(before, self._bag.end) / 1e9 / self._rate
+            self._sleep_until(max(due, begun + _SHORTEST_LOOP_S), self._bag.end, self._rate)
         self._publish_clock(self._bag.end)
         return self._goes_on()
+
+    def _gap(self, before: int, stamp: int) -> int:
+        """Nanoseconds of the bag from one stamp to the next that are played."""
+        gap = stamp - before
+        if gap <= _LONGEST_GAP_NS:
+            return gap
+        self.get_logger().warning(f"{gap / 3.6e12:.0f} hours without a message are left out", throttle_duration_sec=5.0)
+        return 0
 
     def _publish(self, record: Record) -> None:
         publisher, message = self._outputs[record.topic]
@@ -164,7 +179,11 @@ class BagPlayerNode(Node):
             self._spinner.spin_once(timeout_sec=min(max(wake - now, 0.0), _LONGEST_SLEEP_S))
 
     def _publish_clock(self, stamp: int) -> None:
-        if self._clock_output is not None and self._goes_on():
+        if stamp > _LAST_CLOCK_NS:
+            self.get_logger().warning(
+                "no /clock: the bag's stamps are beyond 2038, which a message cannot tell", once=True
+            )
+        elif self._clock_output is not None and self._goes_on():
             self._clock_output.publish(Clock(clock=to_time(max(stamp, 0))))
 
     def _goes_on(self) -> bool:
