@@ -13,7 +13,7 @@ import httpx
 
 from edgevlm_ros.cloud.body import BodyText
 from edgevlm_ros.cloud.completion import model_ids, raise_error, read_json
-from edgevlm_ros.cloud.failures import Rejected, Server, Trace
+from edgevlm_ros.cloud.failures import Rejected, Server, Trace, Unparsable
 from edgevlm_ros.endpoint import is_loopback
 
 MAX_BODY = 1 << 20
@@ -70,6 +70,9 @@ class ChatApi:
             async for chunk in response.aiter_raw():
                 pieces.append(body.add(chunk))
             pieces.append(body.add(b"", last=True))
+        except Unparsable:
+            if response.status_code == 200:  # another status says enough
+                raise
         finally:
             await response.aclose()
         text = self._server.redacted("".join(pieces))

@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,9 @@ class ServedEngine:
             refused |= named
 
     def _rejection(self, response: httpx.Response, deadline: float) -> Rejected:
-        text = "".join(self._texts(response, deadline))
+        text = ""
+        with suppress(Unparsable):  # the status says enough
+            text = "".join(self._texts(response, deadline))
         retry_after, location = (response.headers.get(name, "") for name in ("retry-after", "location"))
         return Rejected(self._server, response.status_code, text, retry_after, location)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from unittest import mock
 
@@ -52,18 +53,14 @@ def answering(data: bytes) -> Iterator[None]:
 
 
 @cache
-def settings() -> ServedSettings:
-    return ServedSettings("http://127.0.0.1:9/v1", api_key_env="FUZZ_KEY", max_new_tokens=_TOKENS)
-
-
 def engine() -> ServedEngine:
     with mock.patch.dict("os.environ", FUZZ_KEY=KEY), answering(b"404\n\n"):
-        return ServedEngine(settings())
+        return ServedEngine(ServedSettings("http://127.0.0.1:9/v1", api_key_env="FUZZ_KEY", max_new_tokens=_TOKENS))
 
 
 def check(data: bytes) -> None:
     told: list[str] = []
-    fresh = engine()  # it remembers what is refused and for how long it is to wait
+    fresh = copy(engine())  # it remembers what is refused, and for how long it is to wait
     try:
         with answering(data):
             completion = fresh.complete(_PROMPT, told.append)
