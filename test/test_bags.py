@@ -131,7 +131,7 @@ FOREIGN = {"jsonschema": "json", "protobuf": "protobuf", "flatbuffer": "flatbuff
 def foreign_mcap(schema: str, profile: str, **layout: bool) -> bytes:
     """Three frames of a good camera, and between them messages that are not in CDR."""
     images = channel(1, "/image/compressed", IMAGE, b"", "ros2msg")
-    others = channel(2, "/others", "foxglove.Detections", b"\xc3\xa4{}", schema, FOREIGN[schema])
+    others = channel(2, "/others", "foxglove.Detections", b"\x0a\xb8\x01\xff{}", schema, FOREIGN[schema])
     frames = [bytes(typestore().serialize_cdr(jpeg(stamp), IMAGE)) for stamp in range(3)]
     records = b"".join(record_of(1, 10 * n, frame) + record_of(2, 10 * n + 5, b"{}") for n, frame in enumerate(frames))
     return mcap_of(images + others + records, profile, **layout)

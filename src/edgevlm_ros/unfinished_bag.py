@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 import apsw
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import storage_mcap
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import ReaderMetadata
 from rosbags.rosbag2.reader import Reader
@@ -42,6 +43,13 @@ _HEADER, _CHANNEL, _MESSAGE, _CHUNK_OP, _DATA_END = 0x01, 0x04, 0x05, 0x06, 0x0F
 _FOOTER_OP = 0x02
 
 Messages = Iterator[tuple[Connection, int, bytes]]
+
+
+def _read_text(file: BinaryIO) -> str:
+    return storage_mcap.read_bytes(file).decode(errors="replace")
+
+
+storage_mcap.read_string = _read_text  # it would take the schema of a protobuf message for UTF-8
 
 
 class _Schemas(dict[int, Schema]):
