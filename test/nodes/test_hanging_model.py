@@ -40,6 +40,8 @@ class Robot:
         self.diagnostics: list[DiagnosticStatus] = []
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, qos.EVENTS)
         values = {"model": f"'{model}'", "watchdog": WATCHDOG, "threads": 1, "max_new_tokens": 4, "question": "what?"}
+        # the new process has not seen the keyframe, and on a busy machine many frames pass until it is there
+        values |= {"replacement.min_similarity": 0.0, "replacement.max_context_age": 600.0}
         words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         self.process = ros.run(sys.executable, str(DRIVER), "--ros-args", *words)
         self.until(lambda: self.side.connected)
