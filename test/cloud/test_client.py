@@ -131,7 +131,7 @@ def test_a_server_that_came_back_with_another_model_is_asked_again(cloud: Script
         (Reply("no such model", status=404), "check base_url"),
         (
             Reply({"error": {"message": "Unsupported value: 'temperature' does not support 0."}}, status=400),
-            "set reasoning_effort to what it takes",
+            "set reasoning_effort to what the model takes",
         ),
         (Reply("", status=413), "lower max_side or jpeg_quality"),
         (Reply("slow down", status=429, headers={"Retry-After": "7"}), "retry after 7: raise keyframe_period"),

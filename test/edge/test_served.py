@@ -355,6 +355,10 @@ NO_ANSWERS = {
         Reply({"choices": None, "error": {"code": 401, "message": "bad"}}),
         "error 401.*bad.*key",
     ),
+    "an error in a field of its own": (
+        Reply(b'data: {"choices": [{"delta": {"content": "le"}}]}\n\nerror: {"code": 500, "message": "slot lost"}\n\n'),
+        "error 500.*slot lost",
+    ),
     "errors in a list": (Reply([{"error": {"code": 404, "message": "none"}}]), "error 404.*none.*check server_url"),
     "another's JSON": (Reply({"status": "ok"}), r"no choices\[0\].*status"),
 }

@@ -33,7 +33,7 @@ _NO_FEATURES = (
     "names, or set upload to image"
 )
 _THINKING = (
-    "a model that thinks: set reasoning_effort to what it takes, none if it may, or switch thinking off at its server "
+    "set reasoning_effort to what the model takes, none if it may, or switch thinking off at its server "
     "(vLLM: --default-chat-template-kwargs '{\"enable_thinking\": false}')"
 )
 _ODD_TOKENS, _TOKENS_AROUND = 0.1, 16
@@ -146,7 +146,7 @@ class CloudClient:
                         raise
             self._refused = refused
             if refusal:
-                note = self._structured.went_without(refusal)
+                note = "; ".join(filter(None, (note, self._structured.went_without(refusal))))
             return self._answered(upload, reply, boxes, sent, with_schema, note)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             hint = "is the server running, and are base_url and the network right?"

@@ -39,7 +39,10 @@ def events(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _data(line: str) -> str:
-    return line.removeprefix("data:").strip() if line.startswith("data:") else ""
+    field, _, value = line.partition(":")
+    if field == "error":  # older servers of llama.cpp
+        return f'{{"error": {value}}}'
+    return value.strip() if field == "data" else ""
 
 
 def _is_whole(data: str) -> bool:

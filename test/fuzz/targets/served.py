@@ -18,6 +18,7 @@ from edgevlm_ros.edge.served import ServedEngine, ServedSettings
 from fuzz.targets.cloud_client import KEY, head_and_body
 
 WORDS = (
+    b"302\n", b"Location: ", b"error: ",
     b"200\n\n", b"429\n", b"422\n", b"Retry-After: ", b"Content-Encoding: gzip", b"\x1f\x8b\x08\x00",
     b'data: {"choices": [{"delta": {"content": "', b'"}, "finish_reason": "stop"}]}\n\n', b"data: [DONE]\n\n",
     b'"logprobs": {"content": [{"logprob": -', b'"usage": {"prompt_tokens": ', b'"reasoning": "', b'"tool_calls": [{',
