@@ -32,6 +32,8 @@ def test_what_is_json_is_read_as_json(value: object) -> None:
         ('{"a": 1,, "b": [1 2],}', {"a": 1, "b": [1, 2]}),
         ('{"a": 1 "b": True}', {"a": 1, "b": True}),
         ("{'a': 'it's open', 'b': None}", {"a": "it's open", "b": None}),
+        ("{'a': 'the dogs' \"bowl\"', 'b': 'it's'}", {"a": 'the dogs\' "bowl"', "b": "it's"}),
+        (r"{'a': 'it\'s\n\"on\"'}", {"a": 'it\'s\n"on"'}),
         ("{'a': \"don't\"}", {"a": "don't"}),
         ("{“a”: “left”, “b”: []}", {"a": "left", "b": []}),
         ("｛＂a＂：＂left＂，＂b＂：［］｝", {"a": "left", "b": []}),

@@ -302,6 +302,7 @@ def test_several_boxes_without_names_are_as_many_regions(listed: object) -> None
         ({"regions": [{"label": "cart"}, "cart"]}, 2),
         ({"objects": [{"bbox_2d": ["12px", "2", "3", "4"]}]}, 1),
         ({"boxes": {"cart": CORNERS}}, 1),
+        ({"points": [{"point_2d": [250, 375], "label": "cart"}]}, 1),
         ({"regions": "at 100"}, 1),
         ({"regions": "none"}, 0),
         ({"regions": None}, 0),

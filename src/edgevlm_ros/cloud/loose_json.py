@@ -94,10 +94,18 @@ def _lenient(text: str, start: int) -> JsonValue:
 def _repaired(text: str) -> Any:
     if len(text) > _MAX_REPAIR or sum(map(text.count, "{[(")) > _MAX_BRACKETS:
         return None
+    text = _TOKEN.sub(_double_quoted, text.translate(_CURLY) if _CURLY_KEY.match(text) else text)
     try:
-        return json_repair.loads(_COMMAS.sub(",", text.translate(_CURLY) if _CURLY_KEY.match(text) else text))
+        return json_repair.loads(_COMMAS.sub(",", text))
     except Exception:  # whatever a stranger's text does to it
         return None
+
+
+def _double_quoted(token: re.Match[str]) -> str:
+    """A string in single quotes in double ones: of 'it's' json_repair keeps the last quote."""
+    if len(token[0]) == 1 or token[0][0] != "'":
+        return token[0]
+    return '"' + re.sub(r"(?<!\\)\"", r"\"", token[0][1:-1].replace(r"\'", "'")) + '"'
 
 
 def _strict(text: str) -> Any:

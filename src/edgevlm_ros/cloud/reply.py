@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgevlm_ros.cloud.loose_json import json_values
+from edgevlm_ros.cloud.loose_json import JsonValue, json_values
 from edgevlm_ros.cloud.marked_boxes import MarkedBox, marked_boxes
 from edgevlm_ros.transfer.types import Region
 from edgevlm_ros.words import clean_text, without_thoughts
@@ -47,6 +47,8 @@ _EDGES = (
     ("left", "top", "right", "bottom"),
 )
 """Names of the edges of a box, in the order x, y, x, y."""
+_POINTS = ("point2d", "point")
+"""Names of a point, which has no extent: it is counted."""
 _LABELS = ("label", "name", "class")
 _BROKEN_MARKUP = re.compile(
     r"<[^<>\s]{0,64}\Z|<\|?(?:ref|box|det|object_ref_start|box_start|begin_of_box|points?)\b[^<]{0,300}\Z"
@@ -99,26 +101,28 @@ def parse_reply(
     body, is_thought_open = without_thoughts(reply[:MAX_REPLY_CHARS])
     marked, body = marked_boxes("" if is_thought_open else body)
     values = list(json_values(body))
-    found = next((v for v in reversed(values) if _answering(v.members)), None) or next(
-        (v for v in values if _listed(v.value)), None
-    )
+    found = _with_the_reply(values)
     answering = _answering(found.members) if found else None
     boxes: list[Any] = (_listed(_answering(found.value)) or _listed(found.value) if found else []) or marked
     regions, foreign = _read_boxes(boxes, width, height, extent, rows_first)
+    count = len(regions) + foreign
     kept = () if foreign else tuple(filter(None, regions))[:max_regions]
-    dropped = len(regions) + foreign - len(kept)
     is_broken = cut or any(value.is_broken for value in values)
+    text = ""
     if answering:
         text = clean_text(_as_text(answering["answer"]), max_chars)
-    elif is_broken or any(isinstance(v.members, dict) and "answer" in v.members for v in values):
-        text = ""
-    else:
+    elif not is_broken and not any(isinstance(v.members, dict) and "answer" in v.members for v in values):
         text = _prose_answer(body[: found.start] + " " + body[found.end :] if found else body, max_chars)
     if not text:
-        more = f", but {len(regions) + foreign} boxes" if boxes else ""
-        more += ", and it breaks off" if is_broken else ""
-        raise ReplyError(f"no answer in the reply{more}: {clean_text(reply[:400], 60)!r}", len(regions) + foreign)
-    return Reply(text, kept, dropped, foreign)
+        more = (f", but {count} boxes" if count else "") + (", and it breaks off" if is_broken else "")
+        raise ReplyError(f"no answer in the reply{more}: {clean_text(reply[:400], 60)!r}", count)
+    return Reply(text, kept, count - len(kept), foreign)
+
+
+def _with_the_reply(values: list[JsonValue]) -> JsonValue | None:
+    """The last value with an answer, else the first one with regions."""
+    answered = next((v for v in reversed(values) if _answering(v.members)), None)
+    return answered or next((v for v in values if _listed(v.value)), None)
 
 
 def _answering(value: Any, depth: int = 0) -> dict[str, Any] | None:
@@ -171,7 +175,8 @@ def _listed(value: Any, depth: int = 0) -> list[Any]:
 
 def _is_box(value: Any) -> bool:
     members = _by_plain_name(value) if isinstance(value, dict) else {}
-    return any(name in members for name in _BOXES[False] + _BOXES[True]) or any(set(e) <= set(members) for e in _EDGES)
+    names = _BOXES[False] + _BOXES[True] + _POINTS
+    return any(name in members for name in names) or any(set(edges) <= set(members) for edges in _EDGES)
 
 
 def _read_boxes(
