@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, redacted
+from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, quoted, redacted
 from edgevlm_ros.words import clean_text
 
 KEY = "sk-canary-0123456789"
@@ -145,6 +145,15 @@ def test_the_time_grows_with_the_length_of_the_text_alone(unit: str, key: str) -
 def test_what_stands_before_a_key_does_not_hide_it(end: str) -> None:
     key = "e0123456789abcdef"
     assert redacted(f"no such key: {end}{key}!", key) == f"no such key: {end}***!"
+
+
+def test_a_quote_is_one_printable_line_of_bounded_length_without_the_key() -> None:
+    said = f"\x1b[2Jno\n[ERROR] key {KEY} \ud800{'x ' * 500}"
+    quote = quoted(said, KEY, 60)
+    assert quote.startswith("[2Jno [ERROR] key *** x x")
+    assert (quote.isprintable(), len(quote) <= 60) == (True, True)
+    assert quoted("x" * 55 + KEY, KEY, 60) == "x" * 55 + "***"
+    assert quoted("x" * (2 << 20), KEY, 60) == "2097152 characters"
 
 
 def test_without_a_key_nothing_is_redacted() -> None:

@@ -59,6 +59,7 @@ NONE = {
     "JSON in reasoning that was cut": (reply("", "length", reasoning=OURS), "went into thinking"),
     "an example within a thought": (reply(None, reasoning=f"I am asked for {OURS}"), "went into thinking"),
     "silence after thinking": (reply("", "length", THOUGHT), "250 tokens went into thinking"),
+    "silence until the limit": (reply("", "length", {"completion_tokens": 256}), "256 tokens went into thinking"),
     "silence": (reply(""), "no text"),
     "null": (reply(None), "no text"),
 }

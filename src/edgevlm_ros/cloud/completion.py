@@ -93,7 +93,7 @@ class Message:
             answer = arguments or self._structured_reasoning(reasoning)
         if answer.strip():
             return answer
-        if self.content.strip() or reasoning or self._thought_tokens:
+        if self.content.strip() or reasoning or self._thought_tokens or self.cut:
             tokens = self._thought_tokens or self.completion_tokens
             spent = f"{tokens} tokens" if tokens else "all of the reply"
             raise NoAnswer(f"{spent} went into thinking and nothing was answered: {self._server.thinking}")
