@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from edgevlm_ros.bags import BagReader
 from edgevlm_ros.unpacking import TooLargeError, unzstd, zstd
 from fuzz.mcap import channel, chunk, mcap_of, record_of
 from support import bag_in_limited_memory
+from support.disks import can_mount, on_a_disk
 
 STRING = "std_msgs/msg/String"
 MEBIBYTES = 500  # the bombs below take 600 and 1500, and more, where nothing bounds them
@@ -159,3 +161,16 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     monkeypatch.setattr(unpacking, "_unpack_file", pytest.fail)
     with pytest.raises(BagError, match=r"unpack to 3 MB, 2 MB are free.*TMPDIR"), BagReader(bag):
         pass
+
+
+@pytest.mark.skipif(not can_mount(), reason="no disk can be mounted in a user namespace here")
+def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
+    bag = message_bag(tmp_path, CompressionMode.FILE, [b"x"])
+    (bag / "bag.db3.zstd").write_bytes(packed(b"", 4 << 20, told=False))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [sys.executable, bag_in_limited_memory.__file__, str(MEBIBYTES), str(bag)]
+    done = subprocess.run(
+        on_a_disk("size=2m", disk, *command), env={**os.environ, "TMPDIR": str(disk)}, capture_output=True, text=True
+    )
+    assert f"no room to unpack it in {disk}" in done.stdout, done.stderr

@@ -76,7 +76,7 @@ def readable(transport: str, message: Any) -> Finding:
     try:
         height, width, _ = to_rgb(message).shape
     except ImageError as error:
-        return fail(name, str(error), "remap to the camera's colour topic")
+        return fail(name, str(error), "")  # what to do is in it
     encoding = message.format if hasattr(message, "format") else message.encoding
     return ok(name, f"{width}x{height} {encoding}")
 
