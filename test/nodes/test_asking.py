@@ -300,6 +300,21 @@ def test_who_comes_when_enough_are_waiting_is_refused_and_the_others_are_served(
     robot.stop()
 
 
+def test_every_one_of_many_goals_at_once_has_a_result(ros: Any) -> None:
+    robot = Robot(ros, waiting=3)
+    client = ActionClient(ros.node("client"), Ask, "ask")
+    assert ros.spin_until(client.server_is_ready)
+    accepted = [client.send_goal_async(Ask.Goal(question=f"{number}?")) for number in range(100)]
+    assert ros.spin_until(lambda: all(future.done() for future in accepted))
+    results = [future.result().get_result_async() for future in accepted]
+    for _ in range(3):
+        robot.answer(say("yes"))
+    assert ros.spin_until(lambda: all(future.done() for future in results))
+    codes = [future.result().result.error_code for future in results]
+    assert (codes.count(Result.ERROR_NONE), codes.count(Result.ERROR_BUSY)) == (3, 97)
+    robot.stop()
+
+
 def test_a_model_that_fails_is_told_with_its_words(robot: Robot, client: Client) -> None:
     robot.answer(lambda ask: ask.failed(Result.ERROR_ENGINE, "out of memory"))
     goal = client.ask()

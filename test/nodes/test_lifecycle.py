@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 
 from edgevlm_ros.nodes.edge_camera import EdgeCamera
 from support.edge_robot import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, EdgeRobot
@@ -123,6 +123,18 @@ def test_a_transition_that_is_not_possible_now_is_refused_and_does_not_end_the_n
     assert not robot.change(ACTIVATE)
     assert robot.state == "active"
     assert robot.side.see(1.0).text
+
+
+def test_every_one_of_many_requests_at_once_has_a_response(ros: Any, tiny_model: Path) -> None:
+    robot = EdgeRobot(ros, tiny_model, start=False)
+    transitions = robot.node.create_client(ChangeState, "/edge_node/change_state")
+    states = robot.node.create_client(GetState, "/edge_node/get_state")
+    robot.until(lambda: transitions.service_is_ready() and states.service_is_ready())
+    refused = ChangeState.Request(transition=Transition(id=ACTIVATE))
+    futures = [transitions.call_async(refused) for _ in range(200)]
+    futures += [states.call_async(GetState.Request()) for _ in range(200)]
+    robot.until(lambda: all(future.done() for future in futures))
+    assert not any(future.result().success for future in futures[:200])
 
 
 def test_cleanup_gives_the_memory_back(ros: Any, tiny_model: Path) -> None:

@@ -125,6 +125,9 @@ class Asking:
             self._hand_over,
             handle_accepted_callback=self._on_goal,
             cancel_callback=self._on_cancel,
+            goal_service_qos_profile=qos.REQUESTS,
+            result_service_qos_profile=qos.REQUESTS,
+            cancel_service_qos_profile=qos.REQUESTS,
             result_timeout=_RESULT_KEPT_S,
         )
 

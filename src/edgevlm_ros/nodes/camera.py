@@ -105,7 +105,7 @@ class Camera:
 
     def serve(self, kind: Any, service: str, callback: Callable[[Any, Any], Any]) -> None:
         """A service below the camera's name that lives until it is closed."""
-        server = self._node.create_service(kind, self.prefix + service, callback)
+        server = self._node.create_service(kind, self.prefix + service, callback, qos_profile=qos.REQUESTS)
         self._entities.append((self._node.destroy_service, server))
 
     def stand(self, question: Question) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage
@@ -27,6 +27,14 @@ CAMERA_PARAMETERS = (
     Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),
     Parameter("image_transport", "raw", "Which of the camera's topics to take.", choices=("raw", "compressed")),
 )
+# rclpy's own have a queue of 10, which it does not let change
+_LIFECYCLE_SERVICES = {
+    "change_state": ChangeState,
+    "get_state": GetState,
+    "get_available_states": GetAvailableStates,
+    "get_available_transitions": GetAvailableTransitions,
+    "get_transition_graph": GetAvailableTransitions,
+}
 
 
 class CameraNode(LifecycleNode):
@@ -37,14 +45,17 @@ class CameraNode(LifecycleNode):
     """
 
     def __init__(self, name: str, table: Sequence[Parameter], **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
+        super().__init__(name, enable_communication_interface=False, **kwargs)
         self._configured = False
         self._cameras: Sequence[Camera] = ()
         self._entities: list[tuple[Any, Any]] = []
         self._publishers_made: list[Any] = []
         self._settings = Parameters(self, table, self._on_parameters, lambda: self._configured)
-        service = self._service_change_state
-        service.callback = partial(self._on_change_state, service.callback)
+        for service, kind in _LIFECYCLE_SERVICES.items():
+            callback = getattr(self, f"_LifecycleNodeMixin__on_{service}")  # rclpy has no other name for it
+            if service == "change_state":
+                callback = partial(self._on_change_state, callback)
+            self.create_service(kind, f"~/{service}", callback, qos_profile=qos.REQUESTS)
 
     # -- what a subclass does ----------------------------------------------------------------------------------------
 

@@ -16,3 +16,6 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 """The standing question and camera_info: who comes late still gets the last one."""
+
+REQUESTS = QoSProfile(depth=1000, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+"""Of services: with ROS's depth of 10 the oldest requests of who asks faster than the node answers are lost."""
