@@ -96,6 +96,14 @@ def test_after_a_thought_whose_beginning_was_in_the_prompt_the_next_one_is_held(
     assert (said, answer.whole()) == (["", "", "", "Yes"], "Yes")
 
 
+def test_a_thought_that_began_in_the_prompt_and_was_cut_is_no_answer() -> None:
+    answer = streamed(begins_thinking=True)
+    assert answer.add(chunk("Okay, the user", finish="length")) == ""
+    with pytest.raises(NoAnswer, match="thinking"):
+        answer.whole()
+    assert answer.rest() == ""
+
+
 def test_who_stops_to_think_is_heard_again() -> None:
     said, answer = told(["Yes", "."], begins_thinking=True)
     assert (said, answer.whole(), answer.rest()) == (["", ""], "Yes.", "Yes.")

@@ -99,7 +99,7 @@ class CloudClient:
         self._max_answer_chars = max_answer_chars
         self._structured = StructuredOutput(structured_output)
         self._effort = reasoning_effort
-        self._refused: frozenset[str] = frozenset()  # fields of a request
+        self._refused_fields: frozenset[str] = frozenset()
         self._named = ""  # by the server, in its last reply
         self._told_foreign = False
         self._server = Server(
@@ -128,9 +128,9 @@ class CloudClient:
             if not self._model and self._found_model is None:
                 self._found_model = await _by(deadline, self._api.first_model(trace))
             boxes, note = self._convention(upload), ""
-            with_schema, refused, refusal = self._structured.asks, self._refused, ""
+            with_schema, refused_fields, refusal = self._structured.asks, self._refused_fields, ""
             while True:
-                request = without(refused, self._request(upload, question, boxes, with_schema=with_schema))
+                request = without(refused_fields, self._request(upload, question, boxes, with_schema=with_schema))
                 body = json.dumps(request).encode()
                 sent += len(body)
                 try:
@@ -138,13 +138,13 @@ class CloudClient:
                     break
                 except Rejected as error:
                     if named := named_by(error, request):
-                        refused |= named
+                        refused_fields |= named
                         note = _effort_refused(error) if "reasoning_effort" in named else note
-                    elif with_schema and self._structured.tries_without(error.code, error.said):
+                    elif with_schema and self._structured.tries_without(error.code, error.text):
                         with_schema, refusal = False, str(error)
                     else:
                         raise
-            self._refused = refused
+            self._refused_fields = refused_fields
             if refusal:
                 note = "; ".join(filter(None, (note, self._structured.went_without(refusal))))
             return self._answered(upload, reply, boxes, sent, with_schema, note)
@@ -202,7 +202,7 @@ class CloudClient:
         try:
             boxes, schema = self._convention(upload), self._structured.asks  # which some servers count too
             request = self._request(upload, question, boxes, with_image=False, with_schema=schema, max_tokens=1)
-            body = json.dumps(without(self._refused, request)).encode()
+            body = json.dumps(without(self._refused_fields, request)).encode()
             message = Message(self._server)
             message.add(await asyncio.wait_for(self._api.post(body, Trace()), self._timeout))
         except (asyncio.TimeoutError, httpx.HTTPError, Rejected, Unparsable):

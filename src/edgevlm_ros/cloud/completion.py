@@ -32,12 +32,12 @@ class Message:
         self._server = server
         self._thought_tokens = 0
         self._came = self._is_whole = False
-        self._odd: dict[str, Any] = {}
+        self._other: dict[str, Any] = {}
         self._pieces: defaultdict[str, list[str]] = defaultdict(list)
 
     @property
     def content(self) -> str:
-        return self._said("content")
+        return self._part("content")
 
     @property
     def cut(self) -> bool:
@@ -56,7 +56,7 @@ class Message:
         self.finish = str(choice.get("finish_reason") or self.finish).lower()
         said = choice.get("message") or choice.get("delta")
         if not isinstance(said, dict):
-            self._odd = reply
+            self._other = reply
             return ""
         self._came, self._is_whole = True, "message" in choice
         call = as_dict(next(iter(as_list(said.get("tool_calls"))), None))
@@ -80,30 +80,34 @@ class Message:
         message at all.
         """
         if not self._came:
-            quote = f": {self._server.quoted(_words(self._odd), 80)!r}" if self._odd else ""
+            quote = f": {self._server.quoted(_words(self._other), 80)!r}" if self._other else ""
             raise Unparsable(f"the reply has no choices[0].message{quote}")
-        if refusal := self._said("refusal").strip():
+        if refusal := self._part("refusal").strip():
             raise NoAnswer(f"the model refuses to answer: {self._server.quoted(refusal)}")
         if self.finish in _FILTERED:
             raise NoAnswer("the server's content filter took the answer: ask in other words, or take another server")
         answer, is_thought_open = without_thoughts(self.content)
         answer = "" if is_thought_open else answer
-        reasoning, arguments = self._said("reasoning"), self._said("arguments")
+        reasoning, arguments = self._part("reasoning"), self._part("arguments")
         if structured and not answer.strip():
             answer = arguments or self._structured_reasoning(reasoning)
         if answer.strip():
             return answer
         if self.content.strip() or reasoning or self._thought_tokens or self.cut:
-            tokens = self._thought_tokens or self.completion_tokens
-            spent = f"{tokens} tokens" if tokens else "all of the reply"
-            raise NoAnswer(f"{spent} went into thinking and nothing was answered: {self._server.thinking}")
+            raise self.only_thoughts()
         if arguments:
             raise NoAnswer("the model calls a tool and says nothing: start its server without a parser of tool calls")
         if structured:
             raise NoAnswer("the message of the reply has no text")
         return ""
 
-    def _said(self, name: str) -> str:
+    def only_thoughts(self) -> NoAnswer:
+        """What to raise for a model that thought and did not come to an answer."""
+        tokens = self._thought_tokens or self.completion_tokens
+        spent = f"{tokens} tokens" if tokens else "all of the reply"
+        return NoAnswer(f"{spent} went into thinking and nothing was answered: {self._server.thinking}")
+
+    def _part(self, name: str) -> str:
         return "".join(self._pieces[name])
 
     def _structured_reasoning(self, reasoning: str) -> str:

@@ -81,21 +81,21 @@ class NoAnswer(Exception):
 class Rejected(Exception):
     """An HTTP status that is not 200, or an error that stands in a reply with HTTP 200.
 
-    said: the body, or the error's message. code: 0 if an error names none. whole: whether HTTP itself had that status.
+    text: the body, or the error's message. code: 0 if an error names none. whole: whether HTTP itself had that status.
     retry_after: seconds.
     """
 
     def __init__(
-        self, server: Server, code: int, said: str, retry_after: str = "", location: str = "", whole: bool = True
+        self, server: Server, code: int, text: str, retry_after: str = "", location: str = "", whole: bool = True
     ) -> None:
         self.code = code
-        self.said = said
+        self.text = text
         self.retry_after = _seconds(retry_after) if code in _BUSY else 0.0
         status = (
             f"HTTP {code}" if whole else f"error {code} in a reply with HTTP 200" if code else "an error in its reply"
         )
-        quote = server.quoted(said)
-        hint = _hint(server, code, said, server.quoted(retry_after, 40), server.quoted(location, 200))
+        quote = server.quoted(text)
+        hint = _hint(server, code, text, server.quoted(retry_after, 40), server.quoted(location, 200))
         super().__init__(f"{status}{f': {quote}' if quote else ''} ({hint})")
 
 
@@ -103,7 +103,7 @@ _BUSY = (429, 503, 529)
 """Statuses whose Retry-After is kept to; 529 is that of an API that is overloaded."""
 
 
-def _hint(server: Server, code: int, said: str, retry_after: str, location: str) -> str:
+def _hint(server: Server, code: int, text: str, retry_after: str, location: str) -> str:
     if code in (401, 403):
         return "check the key that api_key_env or api_key_file names"
     if code == 402:
@@ -115,7 +115,7 @@ def _hint(server: Server, code: int, said: str, retry_after: str, location: str)
     if 300 <= code < 400:
         return f"set {server.url_parameter} to where it points: {location}"
     if code in (400, 422):
-        return server.thinking if "temperature" in said or "reasoning" in said else server.refused
+        return server.thinking if "temperature" in text or "reasoning" in text else server.refused
     if code in (503, 529):
         return "it is full, or still loads its model: try again later"
     if code >= 500 or not code:

@@ -19,14 +19,14 @@ def named_by(error: Rejected, request: dict[str, Any]) -> frozenset[str]:
     """The fields of a request for which it was refused, as far as they can be left out."""
     if error.code not in (400, 422):
         return frozenset()
-    return frozenset(name for name in _OPTIONAL if name in request and re.search(rf"\b{name}\b", error.said))
+    return frozenset(name for name in _OPTIONAL if name in request and re.search(rf"\b{name}\b", error.text))
 
 
-def without(refused: Set[str], request: dict[str, Any]) -> dict[str, Any]:
+def without(fields: Set[str], request: dict[str, Any]) -> dict[str, Any]:
     """The request without these fields; one that has another name at other servers gets it, unless that is refused."""
-    kept = {name: value for name, value in request.items() if name not in refused}
-    for name in refused & request.keys():
+    kept = {name: value for name, value in request.items() if name not in fields}
+    for name in fields & request.keys():
         other = _RENAMED.get(name, name)
-        if other not in refused:
+        if other not in fields:
             kept[other] = request[name]
     return kept

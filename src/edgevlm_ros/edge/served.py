@@ -90,7 +90,7 @@ class ServedEngine:
             thinking="start its server with reasoning switched off (llama.cpp: --reasoning-budget 0; "
             "vLLM: --default-chat-template-kwargs '{\"enable_thinking\": false}')",
         )
-        self._refused: frozenset[str] = frozenset()  # fields of a request
+        self._refused_fields: frozenset[str] = frozenset()
         self._paused_until = -math.inf  # seconds on the steady clock
         self._begins_thinking = False
         self._http = httpx.Client(
@@ -210,13 +210,13 @@ class ServedEngine:
     @contextmanager
     def _opened(self, request: dict[str, Any], deadline: float) -> Iterator[httpx.Response]:
         """The streamed response, asked for without the fields that the server is found to refuse."""
-        refused = self._refused
+        refused_fields = self._refused_fields
         while True:
-            asked = without(refused, request | _OPTIONS)
+            asked = without(refused_fields, request | _OPTIONS)
             body, headers = json.dumps(asked).encode(), {"Content-Type": "application/json"}
             with self._http.stream("POST", "chat/completions", content=body, headers=headers) as response:
                 if response.status_code == 200:
-                    self._refused = refused
+                    self._refused_fields = refused_fields
                     yield response
                     return
                 error = self._rejection(response, deadline)
@@ -225,7 +225,7 @@ class ServedEngine:
                 named = frozenset(_OPTIONS.keys() & asked.keys())
             if not named:
                 raise error
-            refused |= named
+            refused_fields |= named
 
     def _rejection(self, response: httpx.Response, deadline: float) -> Rejected:
         text = ""

@@ -64,18 +64,18 @@ class StreamedAnswer:
         self.message = Message(server)
         self.begins_thinking = begins_thinking
         self._most_chars = most_chars
-        self._said = self._told = self._visible = ""
+        self._content = self._emitted = self._text = ""
         self._is_thinking = begins_thinking
         self._log_probabilities: list[float] = []
 
     @property
     def began(self) -> bool:
-        return bool(self._said)
+        return bool(self._content)
 
     @property
     def so_far(self) -> str:
         """The answer without thoughts, of a message that may go on."""
-        return "" if self._is_thinking else self._visible[: self._most_chars].strip()
+        return "" if self._is_thinking else self._text[: self._most_chars].strip()
 
     @property
     def confidence(self) -> float:
@@ -86,8 +86,10 @@ class StreamedAnswer:
     def whole(self) -> str:
         """The answer of a message that has ended. Raises NoAnswer or Unparsable."""
         text = self.message.answer(structured=False)[: self._most_chars].strip()
+        if self._is_thinking and self.message.cut:
+            raise self.message.only_thoughts()
         self._is_thinking = False
-        self.begins_thinking = self.begins_thinking and self._visible != self._said
+        self.begins_thinking = self.begins_thinking and self._text != self._content
         return text
 
     def add(self, chunk: dict[str, Any]) -> str:
@@ -100,26 +102,26 @@ class StreamedAnswer:
             value = as_dict(token).get("logprob")
             if isinstance(value, int | float) and abs(value) < 1e5:
                 self._log_probabilities.append(min(0.0, value))
-        if not piece or len(self._said) >= self._most_chars:
+        if not piece or len(self._content) >= self._most_chars:
             return ""
-        self._said += piece
-        self._visible, is_open = without_thoughts(self._said)
-        self._is_thinking = is_open or (self.begins_thinking and self._visible == self._said)
-        if self._is_thinking or not self._visible.strip():
+        self._content += piece
+        self._text, is_open = without_thoughts(self._content)
+        self._is_thinking = is_open or (self.begins_thinking and self._text == self._content)
+        if self._is_thinking or not self._text.strip():
             self._log_probabilities.clear()
-        tellable = "" if self._is_thinking else _HALF_MARK.sub("", self._visible)
-        if not self._visible.startswith(self._told):
-            self.begins_thinking, self._told = True, ""
+        tellable = "" if self._is_thinking else _HALF_MARK.sub("", self._text)
+        if not self._text.startswith(self._emitted):
+            self.begins_thinking, self._emitted = True, ""
             return "</think>" + self._tell(tellable)
         return self._tell(tellable)
 
     def rest(self) -> str:
         """What is left to tell when nothing more comes."""
-        return "" if self._is_thinking else self._tell(self._visible)
+        return "" if self._is_thinking else self._tell(self._text)
 
     def _tell(self, text: str) -> str:
-        new = text[len(self._told) :]
-        self._told += new
+        new = text[len(self._emitted) :]
+        self._emitted += new
         return new
 
 
