@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag is read as it was written, and a broken one says how it is broken."""
 
+import contextlib
 import itertools
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +153,19 @@ def test_what_is_not_in_cdr_is_left_out_and_named_beside_a_good_camera(
         assert [reader.deserialize(record).data.size for record in reader.records()] == [5, 6, 7]
 
 
-def test_a_camera_whose_definition_its_recorder_did_not_find_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_camera_whose_definition_its_recorder_did_not_find_is_read(tmp_path: Path, storage: str) -> None:
     image = bytes(typestore().serialize_cdr(jpeg(3), IMAGE))
-    told = channel(1, "/image/compressed", IMAGE, b"", "unknown")
-    (tmp_path / "bag.mcap").write_bytes(mcap_of(told + record_of(1, 5, image)))
-    with BagReader(tmp_path / "bag.mcap") as reader:
+    file = tmp_path / "bag.mcap"
+    if storage == "mcap":
+        file.write_bytes(mcap_of(channel(1, "/image/compressed", IMAGE, b"", "unknown") + record_of(1, 5, image)))
+    else:
+        with BagWriter(tmp_path / "bag", storage) as writer:
+            writer.write("/image/compressed", IMAGE, 5, image)
+        file = tmp_path / "bag" / "bag.db3"
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("UPDATE message_definitions SET encoding = 'unknown', encoded_message_definition = ''")
+    with BagReader(file) as reader:
         assert [reader.deserialize(record).data.size for record in reader.records()] == [8]
 
 

@@ -239,12 +239,25 @@ class Sqlite3File(Sqlite3Reader):
             # rosbags opens it as one that nobody writes, and so would not look at the journal
             with contextlib.closing(sqlite3.connect(str(self.path))) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        super().open()
+        apsw.connection_hooks.append(_hide_unknown_definitions)
+        try:
+            super().open()
+        finally:
+            apsw.connection_hooks.remove(_hide_unknown_definitions)
         assert self.dbconn is not None
         self.dbconn.limit(apsw.SQLITE_LIMIT_LENGTH, min(most(self.packed), 2**31 - 1))
         foreign = [c for c in self.connections if _serialization(c) != "cdr"]
         self.left_out = tuple(f"{c.topic} is in {_serialization(c) or 'no known format'}" for c in foreign)
         self.connections = [c for c in self.connections if c not in foreign]
+
+
+def _hide_unknown_definitions(connection: apsw.Connection) -> None:
+    """Those of an encoding that rosbags does not know: rosbag2 writes "unknown" where it finds no definition."""
+    if connection.execute("PRAGMA table_info(message_definitions)").fetchall():
+        connection.execute(
+            "CREATE TEMP VIEW message_definitions AS "
+            "SELECT * FROM main.message_definitions WHERE encoding IN ('ros2msg', 'ros2idl')"
+        )
 
 
 class BagFolder:
