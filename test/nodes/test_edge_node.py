@@ -282,6 +282,7 @@ def test_a_model_behind_a_local_server_answers_and_refuses_what_only_its_inside_
         return Reply(f"data: {words}\n\ndata: [DONE]\n\n".encode(), headers={"Content-Type": "text/event-stream"})
 
     with ScriptedCloud(streamed) as server:
+        server.models = Reply({"data": [{"id": "\ud800"}, {"id": "a\n[ERROR] forged"}, {"id": "scripted-lvlm"}]})
         robot = Robot(ros, "", **{"server_url": server.base_url, "focus.mode": "crop+text"})
         robot.ready()
         answer = robot.see(1.0)
