@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from edgevlm_ros.assets import share_dir
+from edgevlm_ros.bag_types import BagError
+from edgevlm_ros.bags import BagReader
 from edgevlm_ros.evaluation import stream_images
 from edgevlm_ros.evaluation.streams import open_stream
 from support.small_bag import SmallBag, stamp, whole
@@ -29,6 +31,35 @@ def test_a_frame_comes_back_from_every_kind_of_image(
     assert ("beyond" in kind) == (0 < len(stream.images._held) < 8)
     values = [int(stream.frame(each).image.mean()) for each in stream.stamps]
     assert all(abs(value - 20 * index) < 3 for index, value in enumerate(values))
+
+
+def test_a_bag_is_opened_once_for_all_its_frames_and_closed_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = []
+    for name in ("one", "other"):
+        with SmallBag(tmp_path / name) as bag:
+            bag.question(0)
+            for index in range(8):
+                bag.raw(float(index))
+        streams.append(open_stream(tmp_path / name))
+    opened: list[BagReader] = []
+
+    class Reader(BagReader):
+        def __enter__(self) -> BagReader:
+            opened.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(stream_images, "BagReader", Reader)
+    for stream in streams:
+        for each in (*stream.stamps, *stream.stamps):
+            stream.frame(each)
+    one, other = opened
+    assert other.topics
+    del stream, streams
+    for reader in (one, other):
+        with pytest.raises(BagError, match="not open"):
+            reader.topics  # noqa: B018
 
 
 def test_an_upload_is_what_the_bridge_would_send(tmp_path: Path) -> None:

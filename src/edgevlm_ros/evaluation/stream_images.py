@@ -7,6 +7,8 @@ A sweep asks for the same frames for every policy. Compressed images stay in mem
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,11 @@ class StreamImages:
         self._held: dict[int, Record] = {}
         self._elsewhere: dict[int, tuple[str, int]] = {}  # topic, time of recording
         self._sizes: dict[int, int] = {}
+        self._bag: BagReader | None = None
+        self._close_bag: Callable[[], object] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bag": None, "_close_bag": None}
 
     def keep(self, stamp: int, record: Record) -> None:
         """Remember the image of a capture time, or where it is."""
@@ -64,11 +71,30 @@ class StreamImages:
             record = self._held[stamp]
             return typestore().deserialize_cdr(record.data, record.type)
         topic, recorded = self._elsewhere[stamp]
-        with BagReader(self._path) as bag:
-            for record in bag.records([topic], start=recorded, stop=recorded + 1):
-                message = bag.deserialize(record)
-                if nanoseconds(message.header.stamp) in (stamp, 0):
-                    return message
+        bag = self._opened()
+        for record in bag.records([topic], start=recorded, stop=recorded + 1):
+            message = bag.deserialize(record)
+            if nanoseconds(message.header.stamp) in (stamp, 0):
+                return message
         raise BagError(
             f"bag {self._path}: the image of {stamp} ns is not there any more; leave bags alone while in use"
         )
+
+    def _opened(self) -> BagReader:
+        """Stays open until images of another bag are read: a compressed bag is unpacked when it is opened, whole."""
+        if self._bag is None:
+            for other in list(_open):
+                other._close()
+            self._bag = BagReader(self._path).__enter__()
+            self._close_bag = weakref.finalize(self, self._bag.__exit__, None, None, None)
+            _open.add(self)
+        return self._bag
+
+    def _close(self) -> None:
+        _open.discard(self)
+        self._bag = None
+        if self._close_bag is not None:
+            self._close_bag()
+
+
+_open: weakref.WeakSet[StreamImages] = weakref.WeakSet()
