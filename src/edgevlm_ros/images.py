@@ -300,6 +300,15 @@ def to_image(header: Any, pixels: NDArray[Any], encoding: str) -> Any:
     return message
 
 
+def to_compressed(header: Any, rgb: NDArray[np.uint8]) -> Any:
+    """(H, W, 3) uint8 RGB -> a sensor_msgs/CompressedImage for rclpy, a JPEG."""
+    from sensor_msgs.msg import CompressedImage
+
+    message = CompressedImage(header=header, format="jpeg")
+    message.data = array("B", to_jpeg(rgb))
+    return message
+
+
 def to_jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
     """(H, W, 3) uint8 RGB -> a JPEG file's bytes."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -14,14 +14,15 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionClient
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
 
 from edgevlm_msgs.action import Ask
-from edgevlm_msgs.msg import Question
+from edgevlm_msgs.msg import CloudContext, Question
 from edgevlm_ros import overlay
-from edgevlm_ros.images import to_image
+from edgevlm_ros.images import to_image, to_rgb
 from edgevlm_ros.nodes import edge_camera, qos
+from edgevlm_ros.transfer.types import Question as Asked
 from support.edge_robot import PICTURE, QUESTION, EdgeRobot
 
 
@@ -110,7 +111,7 @@ def test_a_question_that_is_none_is_refused_with_a_reason_and_changes_nothing(ro
     assert not refused.successful
     assert "question" in refused.reason
     publisher = robot.node.create_publisher(Question, "question", qos.LATCHED)
-    robot.until(lambda: publisher.get_subscription_count() == 2)
+    robot.until(lambda: publisher.get_subscription_count() == 3)
     publisher.publish(Question(text=text))
     robot.until(lambda: robot.side.questions[-1].text == text)
     assert robot.side.see(1.0).question == QUESTION
@@ -194,3 +195,47 @@ def test_frames_that_fail_in_a_row_are_an_error_until_one_is_answered(robot: Edg
     robot.until(lambda: film("32FC1", depth) or told(DiagnosticStatus.ERROR, "32FC1 is a depth image"))
     robot.until(lambda: film("rgb8", PICTURE) or not told(DiagnosticStatus.ERROR, ""))
     assert robot.side.answers
+
+
+@pytest.mark.parametrize(
+    ("topic", "message", "profile"),
+    [
+        ("question", Question(text="how far?"), qos.LATCHED),
+        ("question", Question(text="how far?"), qos.EVENTS),  # as `ros2 topic pub` does
+        ("question/text", String(data="how far?"), qos.EVENTS),
+    ],
+)
+def test_a_question_that_a_person_publishes_is_taken_once_and_latched(
+    robot: EdgeRobot, topic: str, message: Any, profile: Any
+) -> None:
+    # a volatile publisher meets one of the node's two subscriptions, a latched one both, and the test's own
+    heard_by = 3 if profile is qos.LATCHED else 1
+    publisher = robot.node.create_publisher(type(message), topic, profile)
+    robot.until(lambda: publisher.get_subscription_count() == heard_by)
+    publisher.publish(message)
+    robot.until(lambda: robot.side.see(3.0).question == "how far?")
+    late: list[Question] = []
+    robot.node.create_subscription(Question, "question", late.append, qos.LATCHED)
+    filled = Asked("how far?").id
+    robot.until(lambda: filled in [each.question_id for each in late])
+    assert [each.question_id for each in robot.side.questions].count(filled) == 1
+
+
+def test_the_overlay_comes_as_a_jpeg_too(robot: EdgeRobot) -> None:
+    seen: list[CompressedImage] = []
+    robot.node.create_subscription(CompressedImage, "focus/overlay/compressed", seen.append, qos.EVENTS)
+    robot.until(lambda: robot.edge.count_subscribers("/focus/overlay/compressed"))
+    robot.until(lambda: robot.side.see(1.0) and seen)
+    assert (seen[-1].format, to_rgb(seen[-1]).shape[1]) == ("jpeg", 160)
+
+
+def test_two_bridges_on_one_edge_are_told(robot: EdgeRobot) -> None:
+    def told(text: str) -> bool:
+        robot.side.film(time.time())
+        status = robot.status()
+        return status is not None and text in status.message
+
+    other = robot.node.create_publisher(CloudContext, "context", qos.EVENTS)
+    robot.until(lambda: told("2 publish /context (/test)"))
+    robot.node.destroy_publisher(other)
+    robot.until(lambda: told("answering"))

@@ -7,6 +7,7 @@ A node may serve several; each has its topics below its own name, and nothing of
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ Measured = tuple[MetricsMsg, Mapping[str, str], Health]
 
 _MAX_QUESTION_CHARS = 2000
 _SAID_AGAIN_S = 60.0
+_HEARD = 16  # questions that may come twice
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -58,13 +60,15 @@ class Camera:
         self._publishers: list[Any] = []
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._said: dict[str, float] = {}
+        self._heard: deque[tuple[str, int]] = deque(maxlen=_HEARD)
         self._metrics = self.publisher(MetricsMsg, "metrics")
 
     def open(self, transport: str) -> None:
         """Begins to listen. transport: raw or compressed."""
         self._said.clear()
         self.input = CameraInput(self._node, self.prefix + "image", transport, self._take)
-        self.subscribe(QuestionMsg, "question", self._on_question, qos.LATCHED)
+        for profile in (qos.LATCHED, qos.EVENTS):  # who publishes as `ros2 topic pub` does is not latched
+            self.subscribe(QuestionMsg, "question", qos.with_info(self._on_question), profile)
 
     def close(self) -> None:
         """Listens no more. May be called again."""
@@ -113,11 +117,22 @@ class Camera:
         self.question = question
         self._stand(question)
 
-    def _on_question(self, message: QuestionMsg) -> None:
+    def hear_question(self, message: QuestionMsg) -> None:
+        """Makes the question of a message the standing one. Raises ParameterError if it cannot be."""
+        self.stand(checked_question(message.text))
+
+    def _on_question(self, message: QuestionMsg, info: Mapping[str, int]) -> None:
+        heard = message.text, info["source_timestamp"]
+        if heard in self._heard:  # by the other subscription
+            return
+        self._heard.append(heard)
+        self._try_question("question", lambda: self.hear_question(message))
+
+    def _try_question(self, topic: str, take: Callable[[], object]) -> None:
         try:
-            self.stand(checked_question(message.text))
+            take()
         except ParameterError as error:
-            self.logger.warning(f"a message on '{self.prefix}question' is not taken: {error}")
+            self.logger.warning(f"a message on '{self.prefix}{topic}' is not taken: {error}")
 
     # -- what people see ---------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ _VIDEO = (
     "video, which these nodes do not decode: let the camera publish JPEG or raw images too, or republish it as raw "
     "(for ffmpeg_image_transport: ros2 run image_transport republish, in_transport ffmpeg)"
 )
-_OWN = ("/focus/map", "/focus/overlay")
+_OWN = ("/focus/map", "/focus/overlay", "/focus/overlay/compressed")
 
 
 @dataclass(frozen=True, slots=True)

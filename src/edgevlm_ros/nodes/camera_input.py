@@ -136,7 +136,7 @@ class CameraInput:
 
     def _publishers(self) -> list[Publisher]:
         return [
-            Publisher(_full_name(info), info.topic_type, info.qos_profile)
+            Publisher(full_name(info), info.topic_type, info.qos_profile)
             for info in self._node.get_publishers_info_by_topic(self.topic)
         ]
 
@@ -167,7 +167,7 @@ class CameraInput:
         return newest is not None and clocks.sim and clocks.publishers > 0 and clocks.node - newest.clock < 10**9
 
 
-def _full_name(info: Any) -> str:
+def full_name(info: Any) -> str:
     """Of an endpoint's node; its name travels apart from the endpoint, and may come later."""
     known = info.node_name != "_NODE_NAME_UNKNOWN_"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}" if known else "a node without a name yet"

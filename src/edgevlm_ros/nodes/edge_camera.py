@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import String
 
 from edgevlm_msgs.action import Ask
 from edgevlm_msgs.msg import Answer as AnswerMsg
@@ -24,15 +26,16 @@ from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_msgs.srv import SetQuestion
 from edgevlm_ros import overlay
-from edgevlm_ros.images import ImageError, to_image, to_rgb
+from edgevlm_ros.images import ImageError, to_compressed, to_image, to_rgb
 from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.activity import Activity
 from edgevlm_ros.nodes.arrivals import Arrival
 from edgevlm_ros.nodes.asking import Asking, PendingAsk
 from edgevlm_ros.nodes.camera import Camera, checked_question
 from edgevlm_ros.nodes.camera_health import Health
+from edgevlm_ros.nodes.camera_input import full_name
 from edgevlm_ros.nodes.conversions import check_size, to_answer_msg, to_context, to_focus_msg, to_nanoseconds
-from edgevlm_ros.nodes.edge_health import EdgeCounters
+from edgevlm_ros.nodes.edge_health import EdgeCounters, several_bridges
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.pipeline import Pipeline
 from edgevlm_ros.slot import NewestSlot
@@ -57,7 +60,8 @@ class _Shot:
 
 
 class EdgeCamera(Camera):
-    """In also `context`; out also `answer`, `focus`, `focus/map`, `focus/overlay`; service `set_question`; `ask`.
+    """In also `question/text` and `context`; out also `answer`, `focus`, `focus/map`, `focus/overlay`, raw and
+    compressed; service `set_question`; `ask`.
 
     pipeline: its own, on the engine that all cameras share. waiting, deadline: see Asking. hangs: of late, see
     resumption.
@@ -82,6 +86,7 @@ class EdgeCamera(Camera):
         self._focuses = self.publisher(FocusMsg, "focus")
         self._maps = self.publisher(ImageMsg, "focus/map")
         self._overlays = self.publisher(ImageMsg, "focus/overlay")
+        self._overlay_jpegs = self.publisher(CompressedImage, "focus/overlay/compressed")
         self._questions = self.publisher(QuestionMsg, "question", qos.LATCHED)
         self._asking = Asking(node, self.prefix, waiting, deadline, self._ready, self._wake)
         self._asked_before = (0, 0)
@@ -94,6 +99,7 @@ class EdgeCamera(Camera):
 
     def open(self, transport: str) -> None:
         super().open(transport)
+        self.subscribe(String, "question/text", self._on_question_text)
         self.subscribe(CloudContextMsg, "context", self._on_context)
         self.serve(SetQuestion, "set_question", self._on_set_question)
 
@@ -145,6 +151,15 @@ class EdgeCamera(Camera):
         message.header.stamp = self._node.get_clock().now().to_msg()
         self.publish(self._questions, message)
         return question
+
+    def hear_question(self, message: QuestionMsg) -> None:
+        if message.question_id:
+            super().hear_question(message)
+        else:  # of a person: published again, latched and with its id, for who comes late
+            self.ask(message.text)
+
+    def _on_question_text(self, message: String) -> None:
+        self._try_question("question/text", lambda: self.ask(message.data))
 
     def _on_set_question(self, request: SetQuestion.Request, response: SetQuestion.Response) -> SetQuestion.Response:
         try:
@@ -258,9 +273,12 @@ class EdgeCamera(Camera):
         shown: list[tuple[Any, Any]] = [(self._focuses, to_focus_msg(answer, message.header, strength))]
         if answer.focus is not None and self._maps.get_subscription_count():
             shown.append((self._maps, to_image(message.header, answer.focus.grid, "32FC1")))
-        if self._overlays.get_subscription_count():
-            picture = overlay.render(frame.image, answer, focus)
+        raw, jpeg = (topic.get_subscription_count() for topic in (self._overlays, self._overlay_jpegs))
+        picture = overlay.render(frame.image, answer, focus) if raw or jpeg else None
+        if picture is not None and raw:
             shown.append((self._overlays, to_image(message.header, picture[..., ::-1], "bgr8")))
+        if picture is not None and jpeg:
+            shown.append((self._overlay_jpegs, to_compressed(message.header, picture)))
         for publisher, told in shown:
             activity.publish(lambda publisher=publisher, told=told: self.publish(publisher, told))  # type: ignore[misc]
 
@@ -288,7 +306,11 @@ class EdgeCamera(Camera):
         now, counters, pipeline = time.monotonic(), self._counters, self._pipeline
         asked, refused = self._asked_before
         metrics = counters.metrics(now)
+        context = self._node.resolve_topic_name(f"{self.prefix}context")
+        bridges = [full_name(info) for info in self._node.get_publishers_info_by_topic(context)]
         metrics.regions_dropped = pipeline.regions_dropped
         metrics.asked, metrics.asks_refused = self._asking.answered - asked, self._asking.refused - refused
         health = counters.health(self.input.rate if self.input else 0.0, metrics.answer_rate, pipeline.left_out)
+        if health[0] == DiagnosticStatus.OK:
+            health = several_bridges(context, bridges) or health
         return metrics, counters.values(metrics, pipeline.engine.name, pipeline.left_out, self._hangs, now), health

@@ -6,7 +6,7 @@ Everything here is a function of counts and rates; the camera counts.
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
@@ -102,6 +102,16 @@ class EdgeCounters:
             "asked": str(metrics.asked),
             "asks refused": str(metrics.asks_refused),
         }
+
+
+def several_bridges(topic: str, nodes: Sequence[str]) -> Health | None:
+    """What to do where more than one publishes contexts. nodes: that publish them, one for each publisher."""
+    if len(nodes) < 2:
+        return None
+    return DiagnosticStatus.WARN, (
+        f"{len(nodes)} publish {topic} ({', '.join(sorted(set(nodes)))}): with two cloud bridges each keyframe is sent "
+        "and paid for twice; stop one, or start it in a namespace of its own"
+    )
 
 
 def _cloud(last: tuple[float, int] | None, now: float) -> str:

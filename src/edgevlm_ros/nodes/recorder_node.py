@@ -25,7 +25,6 @@ from rclpy.clock import ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -127,9 +126,9 @@ class RecorderNode(Node):
         """video: folder of the videos, if there are to be some."""
         if self.get_parameter("use_sim_time").value:
             self._stream_clock = StreamClock()
-            self.create_subscription(Clock, "/clock", _with_info(self._on_clock), qos.NEWEST_IMAGE)
+            self.create_subscription(Clock, "/clock", qos.with_info(self._on_clock), qos.NEWEST_IMAGE)
         for kind, topic, profile, taken in self._heard:
-            take = _with_info(partial(self._on_message, topic, taken))
+            take = qos.with_info(partial(self._on_message, topic, taken))
             self._subscribed.append(self.create_subscription(kind, topic.name, take, profile, raw=True))
         for camera in self._cameras:
             camera.write = self._record.write_text
@@ -261,13 +260,6 @@ def health(record: Record, dark: list[str]) -> tuple[bytes, str]:
     if dark:
         return DiagnosticStatus.WARN, f"nobody publishes {', '.join(dark)}: only compressed images are recorded"
     return DiagnosticStatus.OK, f"recording into {record.folder}"
-
-
-def _with_info(take: Callable[[Any, dict[str, int]], None]) -> Callable[..., None]:
-    """A subscription's callback that is told when the message was sent; in Humble, whose rclpy does not say, heard."""
-    if hasattr(Subscription, "CallbackType"):
-        return take
-    return lambda message: take(message, {"source_timestamp": time.time_ns()})
 
 
 def _key(message: Answer) -> tuple[int, str]:
