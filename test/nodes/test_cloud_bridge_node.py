@@ -30,7 +30,7 @@ from edgevlm_ros.cloud.jpeg import shown
 from edgevlm_ros.cloud.privacy import Area
 from edgevlm_ros.cloud.server import LvlmServer
 from edgevlm_ros.images import to_image, to_jpeg, to_rgb
-from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes import cloud_bridge_node, qos
 from edgevlm_ros.nodes.cloud_bridge_node import PARAMETERS, CloudBridgeNode, _seen
 from edgevlm_ros.nodes.conversions import to_time
 from edgevlm_ros.transfer.types import Question as Asked
@@ -493,6 +493,20 @@ def test_another_scene_sends_a_keyframe(ros: Any, cloud: ScriptedCloud) -> None:
     robot.frame = lambda: to_image(robot.header(), np.full((480, 640, 3), (200, 30, 30), np.uint8), "rgb8")
     robot.until(lambda: len(robot.contexts) == 2)
     robot.until(lambda: robot.values().get("keyframes by scene") == "1", str(robot.values()))
+
+
+def test_images_are_decoded_beside_the_thread_that_spins(
+    ros: Any, cloud: ScriptedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    decode = cloud_bridge_node.to_rgb
+    monkeypatch.setattr(
+        cloud_bridge_node, "to_rgb", lambda m: threads.add(threading.current_thread().name) or decode(m)
+    )
+    robot = Robot(ros, cloud.base_url, **SIGNS).start()
+    robot.until(lambda: robot.contexts)
+    assert "keyframes_0" in threads
+    assert threading.current_thread().name not in threads
 
 
 def test_the_mode_changes_live_and_periods_the_wrong_way_round_are_refused(ros: Any, cloud: ScriptedCloud) -> None:

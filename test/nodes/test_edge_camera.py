@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,11 @@ def test_two_bridges_on_one_edge_are_told(robot: EdgeRobot) -> None:
     robot.until(lambda: told("2 publish /context (/test)"))
     robot.node.destroy_publisher(other)
     robot.until(lambda: told("answering"))
+
+
+def test_images_are_decoded_beside_the_thread_that_spins(robot: EdgeRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    decode = edge_camera.to_rgb
+    monkeypatch.setattr(edge_camera, "to_rgb", lambda m: threads.add(threading.current_thread().name) or decode(m))
+    robot.until(lambda: robot.side.film(time.time()) or {"inference", "observer_0"} <= threads)
+    assert threads == {"inference", "observer_0"}

@@ -2,8 +2,8 @@
 """The cloud bridge: sends keyframes of the camera to a large model and publishes what comes of each.
 
 Every keyframe that leaves ends as exactly one CloudContext with the keyframe's own header and a status, so that nobody
-has to guess whether the cloud is slow, dead or silent. Encoding and the network live in the uplink's thread: no
-callback here waits for anything.
+has to guess whether the cloud is slow, dead or silent. A thread of its own chooses the keyframes, for which it decodes
+some images; encoding and the network live in the uplink's thread: no callback here waits for anything.
 
 Which frame is a keyframe is decided by cloud.selection, which also hears the small model's answers.
 
@@ -13,6 +13,7 @@ beside the schedule and with a place in flight of its own.
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from edgevlm_ros.nodes.cloud_health import CloudTally
 from edgevlm_ros.nodes.conversions import to_heard, to_nanoseconds, to_region_msg
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.nodes.run import run
+from edgevlm_ros.slot import NewestSlot
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse
 from edgevlm_ros.transfer.types import Question, Status
 
@@ -66,6 +68,8 @@ class CloudBridgeNode(CameraNode):
         self._eyes: Eyes | None = None
         self._keyframes = 0
         self._newest: ImageMsg | CompressedImage | None = None
+        self._slot: NewestSlot[tuple[ImageMsg | CompressedImage, float]] = NewestSlot()
+        self._chooser: ThreadPoolExecutor | None = None
         # ids of the keyframes that are under way, by the schedule and beside it: the uplink's thread takes them out
         self._scheduled: set[int] = set()
         self._asked_once: set[int] = set()
@@ -91,7 +95,8 @@ class CloudBridgeNode(CameraNode):
     def _activate(self) -> None:
         assert self._connect is not None
         self._tally = CloudTally()
-        self._newest = None
+        self._newest, self._slot = None, NewestSlot()
+        self._chooser = ThreadPoolExecutor(1, "keyframes")
         self._scheduled, self._asked_once, self._unheard = set(), set(), {}
         self._selection = Selection(bridge_parameters.rule(self._settings), self._settings["max_in_flight"])
         self._uplink = Uplink(
@@ -111,6 +116,9 @@ class CloudBridgeNode(CameraNode):
 
     def _quiet(self) -> None:
         """Sends nothing more; what is under way is published as dropped."""
+        if self._chooser is not None:
+            self._chooser.shutdown()  # who asked once hears what came of it
+            self._chooser = None
         if self._uplink is not None:
             self._uplink.close()
             self._uplink = self._newest = None
@@ -134,9 +142,28 @@ class CloudBridgeNode(CameraNode):
 
     def _on_camera(self, message: ImageMsg | CompressedImage, now: float) -> None:
         self._newest = message
+        if self._slot.put((message, now)) is None:  # else one waits to be looked at, and this one takes its place
+            self._choose(self._look_at_newest)
+
+    def _choose(self, work: Callable[..., None], *given: Any) -> None:
+        """Lets the thread that chooses do this, after what it was given before."""
+
+        def tried() -> None:
+            try:
+                work(*given)
+            except Exception as error:
+                self.get_logger().error(f"a message was not taken: {error!r}", throttle_duration_sec=5.0)
+
+        if self._chooser is not None:
+            self._chooser.submit(tried)
+
+    def _look_at_newest(self) -> None:
+        """Sends the newest image if it is to be a keyframe."""
+        newest = self._slot.take()
         question, uplink = self._question, self._uplink
-        if question is None or uplink is None:
+        if newest is None or question is None or uplink is None:
             return
+        message, now = newest
         urgent = self._selection.is_new(question.id)
         if uplink.refuses(now, urgent):  # the frame that comes once it may is newer
             return
@@ -152,9 +179,12 @@ class CloudBridgeNode(CameraNode):
     def _on_answer(self, message: AnswerMsg) -> None:
         """Hears what the small model says, which tells what the cloud should be asked."""
         if message.source == AnswerMsg.SOURCE_EDGE:
-            self._selection.heard(to_heard(message))
+            self._choose(self._selection.heard, to_heard(message))
 
     def _on_question_once(self, message: QuestionMsg) -> None:
+        self._choose(self._ask_once, message)
+
+    def _ask_once(self, message: QuestionMsg) -> None:
         """Sends the newest image with a question of its own; who asks hears in any case what came of it."""
         image = self._newest
         try:

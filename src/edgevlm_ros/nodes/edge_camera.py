@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One camera of the edge node: the newest of its frames, its conversation with the model, and what is told of both.
 
-An image callback only stores the newest frame. The node's inference thread gives every camera its turn: one frame that
-is answered, and at most one question of `ask` about it. Nothing that comes in on a topic can end the node.
+An image callback only stores the newest message. The node's inference thread gives every camera its turn: one frame
+that is answered, and at most one question of `ask` about it. Frames that are not answered are looked at by a thread of
+the camera's own. Nothing that comes in on a topic can end the node.
 """
 
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,6 +83,8 @@ class EdgeCamera(Camera):
         self._epoch = Epoch()
         self._anew = False
         self._noticed = 0.0
+        self._observer = ThreadPoolExecutor(1, "observer")
+        self._observing: Future[None] | None = None
         self._counters = EdgeCounters()
         self._answers = self.publisher(AnswerMsg, "answer")
         self._focuses = self.publisher(FocusMsg, "focus")
@@ -128,6 +132,7 @@ class EdgeCamera(Camera):
     def release(self) -> None:
         """Frees what is its own; the engine is the node's."""
         self._asking.close()
+        self._observer.shutdown()
         self._pipeline.close()
         super().release()
         del self._pipeline  # the executor may hold this camera until its next wait, but not the weights with it
@@ -197,14 +202,14 @@ class EdgeCamera(Camera):
         self._wake()
         if replaced is not None:
             self._counters.replaced += 1
-            if not anew:  # a frame of another time has nothing to say about this one
-                self._notice(replaced)
+            busy = self._observing is not None and not self._observing.done()
+            # a frame of another time has nothing to say about this one
+            if not anew and not busy and replaced.received - self._noticed >= _NOTICE_PERIOD_S:
+                self._noticed = replaced.received
+                self._observing = self._observer.submit(self._notice, replaced)
 
     def _notice(self, shot: _Shot) -> None:
-        """Lets regions follow the scene through a frame that is not answered."""
-        if shot.received - self._noticed < _NOTICE_PERIOD_S:
-            return
-        self._noticed = shot.received
+        """Lets regions follow the scene through a frame that is not answered. On the camera's own thread."""
         try:
             self._pipeline.notice(shot.frame)
         except Exception as error:
@@ -228,6 +233,8 @@ class EdgeCamera(Camera):
             return False
         if self._anew:
             self._anew = False
+            if self._observing is not None:  # what is seen of the time before must be there to be forgotten
+                wait([self._observing])
             self._pipeline.restart()
         shot = self._slot.take()
         if shot is not None:
