@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
+from conftest import TIMEOUT
+from edgevlm_ros.nodes import edge_node
 from edgevlm_ros.nodes.edge_camera import EdgeCamera
 from support.edge_robot import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, EdgeRobot
 
@@ -81,6 +84,29 @@ def test_an_activation_that_fails_leaves_the_node_inactive_with_its_weights(
     assert not robot.change(ACTIVATE)
     assert robot.state == "inactive"
     assert robot.edge._engine is not None
+    assert robot.change(ACTIVATE)
+    robot.meet()
+    assert robot.side.see(1.0).text
+
+
+def test_services_parameters_and_diagnostics_are_served_while_the_model_loads(
+    ros: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, load = threading.Event(), edge_node.warm_model
+    monkeypatch.setattr(edge_node, "warm_model", lambda *args: may_end.wait(TIMEOUT) and load(*args))
+    robot = EdgeRobot(ros, tiny_model, start=False)
+    client = robot.node.create_client(ChangeState, "/edge_node/change_state")
+    robot.until(client.service_is_ready)
+    configured = client.call_async(ChangeState.Request(transition=Transition(id=CONFIGURE)))
+    robot.until(lambda: robot.edge.configuring)
+    assert robot.state == "configuring"
+    assert not robot.change(CONFIGURE)
+    assert not robot.set("model", "another").successful
+    robot.until(lambda: robot.status())
+    assert not configured.done()
+    may_end.set()
+    robot.until(configured.done)
+    assert configured.result().success
     assert robot.change(ACTIVATE)
     robot.meet()
     assert robot.side.see(1.0).text

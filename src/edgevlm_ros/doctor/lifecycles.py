@@ -52,6 +52,8 @@ def lives(path: str, state: str | None) -> Finding:
         return ok(name, f"{path} is active")
     if state is None:
         return fail(name, f"{path} does not say its state", "it hangs, or another machine's ROS is in the way: its log")
+    if state == "configuring":
+        return warn(name, f"{path} is configuring", "it loads its model: wait; its log tells how far it is")
     steps = {"unconfigured": "configure", "inactive": "activate"}
     fix = f"ros2 lifecycle set {path} {steps[state]}" if state in steps else "see its log"
     return warn(name, f"{path} is {state}", fix)

@@ -2,14 +2,20 @@
 """What the edge node and the cloud bridge have in common: cameras, a lifecycle that can be recovered from, a report.
 
 Such a node configures (loads, connects), activates (listens), deactivates (is quiet, keeps what it loaded) and cleans
-up. Nothing that comes in on a topic can end it, and a transition that fails leaves it where it was.
+up. Configuring may take minutes: it has a thread of its own, so that services, parameters and diagnostics are served
+meanwhile. Nothing that comes in on a topic can end it, and a transition that fails leaves it where it was.
 """
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -50,12 +56,17 @@ class CameraNode(LifecycleNode):
         self._cameras: Sequence[Camera] = ()
         self._entities: list[tuple[Any, Any]] = []
         self._publishers_made: list[Any] = []
-        self._settings = Parameters(self, table, self._on_parameters, lambda: self._configured)
+        self._configuring: float | None = None  # since when, on the steady clock
+        self._settings = Parameters(self, table, self._on_parameters, lambda: self._configured or self.configuring)
+        self._deferred = False  # the response of the service that is called now
         for service, kind in _LIFECYCLE_SERVICES.items():
             callback = getattr(self, f"_LifecycleNodeMixin__on_{service}")  # rclpy has no other name for it
-            if service == "change_state":
+            change = service == "change_state"
+            if change:
                 callback = partial(self._on_change_state, callback)
-            self.create_service(kind, f"~/{service}", callback, qos_profile=qos.REQUESTS)
+            server: Any = self.create_service(kind, f"~/{service}", callback, qos_profile=qos.REQUESTS)
+            if change:
+                server.send_response = partial(self._respond, server.send_response)
 
     # -- what a subclass does ----------------------------------------------------------------------------------------
 
@@ -94,12 +105,72 @@ class CameraNode(LifecycleNode):
         self, change: Callable[..., ChangeState.Response], request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
         """rclpy lets a transition that is not possible now end the node; here it is refused."""
+        asked = request.transition
         try:
-            return change(request, response)
+            if self.configuring:
+                raise RuntimeError("the node is being configured")
+            unconfigured = self._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
+            if unconfigured and (asked.label or asked.id) in ("configure", Transition.TRANSITION_CONFIGURE):
+                self._deferred = True
+            else:
+                change(request, response)
         except RuntimeError as error:
             self.get_logger().warning(f"a transition is refused: {error}")
             response.success = False
-            return response
+        return response
+
+    def _respond(
+        self, send: Callable[[ChangeState.Response, Any], None], response: ChangeState.Response, to: Any
+    ) -> None:
+        """Sends a response, or has it sent once the node is configured: rclpy has no such services."""
+        deferred, self._deferred = self._deferred, False
+        if not deferred:
+            send(response, to)
+            return
+
+        def tell(configured: Future[bool]) -> None:
+            response.success = configured.result()
+            with suppress(Exception):  # the node is gone, or who asked
+                send(response, to)
+
+        self.configure().add_done_callback(tell)
+
+    @property
+    def configuring(self) -> bool:
+        """Whether it is being configured now, on a thread that cannot be interrupted."""
+        return self._configuring is not None
+
+    def configure(self) -> Future[bool]:
+        """Configures the node on another thread; whether that succeeded. While it lasts no transition is possible."""
+        self._configuring = time.monotonic()
+        done: Future[bool] = Future()
+        diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
+        timer = self.create_timer(1.0, partial(self._report_configuring, diagnostics), clock=_steady())
+
+        def work() -> None:
+            success = False
+            try:
+                success = self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            except Exception as error:
+                self.get_logger().fatal(f"cannot be configured: {error!r}")
+            self.destroy_timer(timer)
+            self.destroy_publisher(diagnostics)
+            self._configuring = None
+            done.set_result(success)
+
+        threading.Thread(target=work, name="configure", daemon=True).start()
+        return done
+
+    def _report_configuring(self, publisher: Any) -> None:
+        since = self._configuring
+        if since is not None:
+            text = f"being configured for {time.monotonic() - since:.0f} s"
+            status = DiagnosticStatus(
+                level=DiagnosticStatus.OK, name=self.get_name(), message=text, hardware_id="edgevlm"
+            )
+            array = DiagnosticArray(status=[status])
+            array.header.stamp = self.get_clock().now().to_msg()
+            self._publish(publisher, array)
 
     @property
     def autostart(self) -> bool:
@@ -136,8 +207,7 @@ class CameraNode(LifecycleNode):
             self.get_logger().fatal(f"cannot be activated: {str(error) or repr(error)}")
             self._end_activity()
             return TransitionCallbackReturn.FAILURE
-        # on the steady clock: a paused simulation must not silence the diagnostics
-        timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        timer = self.create_timer(1.0, self._report, clock=_steady())
         self._entities.append((self.destroy_timer, timer))
         return super().on_activate(state)
 
@@ -209,3 +279,8 @@ class CameraNode(LifecycleNode):
         array = DiagnosticArray(status=[camera.report(self.get_name()) for camera in self._cameras])
         array.header.stamp = self.get_clock().now().to_msg()
         self._publish(self._diagnostics, array)
+
+
+def _steady() -> Clock:
+    """A paused simulation must not silence the diagnostics."""
+    return Clock(clock_type=ClockType.STEADY_TIME)

@@ -5,11 +5,13 @@ rclpy's own signal handlers take ROS down first and ask questions later; a bridg
 keyframes that are under way. Here a signal ends the spinning, the node closes, and ROS goes last.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -59,29 +61,40 @@ def _run_camera_node(create: Callable[[], CameraNode], stop: StopSignal) -> int:
     node = create()
     executor = NodeExecutor()
     try:
-        stop.raises = True  # a model loads for minutes
-        stop.check()
-        if not _started(node) and not node.resumed and not stop.came:
-            return BAD_START
         executor.add_node(node)
+        configured = node.configure() if node.first_state != "unconfigured" else None
+        if configured is not None:
+            configured.add_done_callback(lambda _: executor.wake())
         while rclpy.ok() and not stop.came:
             executor.spin_once(timeout_sec=WAKE_S)
+            if configured is not None and configured.done():
+                success = configured.result() and (node.first_state == "inactive" or _activated(node))
+                if not success and not node.resumed:
+                    return BAD_START
+                configured = None
     finally:
-        stop.raises = False  # a signal must not lose what close() still has to say
+        if node.configuring:
+            _leave(node)
         node.close()
         _last_words(node, executor)
         node.destroy_node()
     return 0
 
 
-def _started(node: CameraNode) -> bool:
-    """Brings the node to its first state; whether it came there."""
-    success = TransitionCallbackReturn.SUCCESS
-    if node.first_state == "unconfigured":
-        return True
-    return node.trigger_configure() == success and (
-        node.first_state == "inactive" or node.trigger_activate() == success
-    )
+def _activated(node: CameraNode) -> bool:
+    with suppress(RuntimeError):
+        return bool(node.trigger_activate() == TransitionCallbackReturn.SUCCESS)
+    return True  # somebody was faster
+
+
+def _leave(node: CameraNode) -> NoReturn:
+    """Ends the process in the middle of loading, which nothing can interrupt: there is nothing to close yet, and a
+    thread in native code does not survive Python's orderly end."""
+    node.destroy_node()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _last_words(node: CameraNode, executor: NodeExecutor) -> None:
