@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installs edgevlm_ros as an ament_python package; its data goes to share/edgevlm_ros."""
 
+import os
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -20,6 +22,20 @@ def data_files() -> list[tuple[str, list[str]]]:
     ]
 
 
+def check_messages() -> None:
+    """Ends a build by colcon that does not know edgevlm_msgs: what it installs would not run."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "")
+    known = any((Path(prefix) / "share/edgevlm_msgs/package.xml").is_file() for prefix in prefixes.split(os.pathsep))
+    if prefixes and not known and {"install", "develop"} & set(sys.argv):
+        here = Path(__file__).resolve().parent
+        sys.exit(
+            f"edgevlm_msgs is not there, for colcon does not look below {here}/package.xml. Build the repository as a "
+            f"workspace of its own: cd {here} && python -m colcon build. Or name both packages: "
+            f"python -m colcon build --base-paths src {here}/src/edgevlm_msgs"
+        )
+
+
+check_messages()
 setup(
     name=NAME,
     version="0.1.0",

@@ -52,6 +52,24 @@ def test_plain_colcon_finds_both_packages(verb: str) -> None:
     assert names == ["edgevlm_ros", "edgevlm_msgs"]
 
 
+def test_a_build_that_does_not_know_the_messages_ends_with_what_to_do(tmp_path: Path) -> None:
+    """As of a foreign workspace, where colcon finds edgevlm_ros alone."""
+
+    def build(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "AMENT_PREFIX_PATH": str(tmp_path)}
+        command = [sys.executable, ROOT / "setup.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+    assert build("--name").stdout.splitlines()[-1] == "edgevlm_ros"  # colcon asks for it before anything is built
+    for verb in ("install", "develop"):
+        refused = build("--help", verb)
+        assert refused.returncode == 1
+        assert f"--base-paths src {ROOT / 'src' / 'edgevlm_msgs'}" in refused.stderr.splitlines()[-1]
+    (tmp_path / "share" / "edgevlm_msgs").mkdir(parents=True)
+    (tmp_path / "share" / "edgevlm_msgs" / "package.xml").touch()
+    assert build("--help", "install").returncode == 0
+
+
 def test_versions_agree() -> None:
     files = [ROOT / "package.xml", ROOT / "src" / "edgevlm_msgs" / "package.xml"]
     versions = {ElementTree.parse(file).findtext("version") for file in files}

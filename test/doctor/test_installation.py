@@ -32,6 +32,7 @@ def test_a_shell_that_is_not_sourced_is_told_what_to_source() -> None:
 def test_messages_that_are_not_built_are_told_how_to_build() -> None:
     finding = installation.messages(Trial(error="ModuleNotFoundError: No module named 'edgevlm_msgs'"))
     assert "python -m colcon build" in finding.fix
+    assert "--base-paths src" in finding.fix, "the build of a foreign workspace"
 
 
 def test_cv_bridge_for_another_numpy_is_to_look_at_and_no_failure() -> None:

@@ -120,7 +120,11 @@ def messages(trial: Trial) -> Finding:
     """trial: of loading our messages down to their type support."""
     if not trial.error:
         return ok("edgevlm_msgs", "its messages load")
-    fix = "build both packages with `python -m colcon build` and source install/setup.bash in this shell"
+    fix = (
+        "build both packages and source install/setup.bash in this shell: `python -m colcon build` in the repository, "
+        "which is a workspace of its own; in another workspace colcon does not look below its package.xml: "
+        "python -m colcon build --base-paths src REPOSITORY/src/edgevlm_msgs"
+    )
     missing = "not found in this shell" if "edgevlm_msgs'" in trial.error else trial.error
     return fail("edgevlm_msgs", missing, fix)
 
@@ -128,7 +132,7 @@ def messages(trial: Trial) -> Finding:
 def from_rosdep(module: str, trial: Trial) -> Finding:
     if not trial.error:
         return ok(module, _version(module) or "imports")
-    return fail(module, trial.error, "rosdep install --from-paths src --ignore-src -y")
+    return fail(module, trial.error, "rosdep install --from-paths . src/edgevlm_msgs --ignore-src -y")
 
 
 def bridge(trial: Trial) -> Finding:
@@ -139,7 +143,7 @@ def bridge(trial: Trial) -> Finding:
         return warn(
             "cv_bridge",
             "not installed: images are converted by OpenCV",
-            "with an installed ROS: rosdep install --from-paths src --ignore-src -y",
+            "with an installed ROS: rosdep install --from-paths . src/edgevlm_msgs --ignore-src -y",
         )
     return warn(
         "cv_bridge",
