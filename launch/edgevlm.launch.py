@@ -6,17 +6,20 @@ An argument that is not given leaves its parameter to params_file; two launches 
 
 from typing import List  # noqa: UP035 (what launch_ros compares with)
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.launch_context import LaunchContext
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from edgevlm_ros.assets import bundled, settings_files, share_dir
-from edgevlm_ros.launch_arguments import cameras, robot, views
+from edgevlm_ros.launch_arguments import BUNDLED_PORT, TRUTH, cameras, dds_profile, robot, unmatched, views, wanted
+from edgevlm_ros.launch_exit import end_launch
 
-TRUTH = ["true", "false"]
 NOT_GIVEN_OR_TRUTH = ["", *TRUTH]
 MODELS = ", ".join([*bundled("models"), *settings_files("models")])
 
@@ -50,10 +53,17 @@ ARGUMENTS: dict = {
 }
 
 
+def profile(context: LaunchContext) -> list[Action]:
+    """Shared memory that holds raw images, for all that this launch starts."""
+    return [SetEnvironmentVariable(name, value) for name, value in dds_profile(context.environment).items()]
+
+
 def nodes(context: LaunchContext) -> list[Node]:
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    respawn = given["use_respawn"] == "true"
+    given[BUNDLED_PORT] = context.launch_configurations.get(BUNDLED_PORT, "")
     starts = robot(given)
+    for warning in unmatched(starts):
+        get_logger("edgevlm").warning(warning)
     return [
         Node(
             package="edgevlm_ros",
@@ -63,22 +73,36 @@ def nodes(context: LaunchContext) -> list[Node]:
             parameters=[*map(str, start.files), *typed(start.parameters)],
             remappings=start.remappings,
             ros_arguments=["--log-level", given["log_level"]],
-            respawn=respawn,
+            respawn=wanted(given, "use_respawn"),
             respawn_delay=2.0,
+            on_exit=end_launch,
             output="screen",
         )
         for start in starts
-    ] + [
+    ] + rviz(given, starts)
+
+
+def rviz(given: dict[str, str], starts: list) -> list[Node]:
+    """A window for each camera, if asked for and installed."""
+    if not wanted(given, "use_rviz"):
+        return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        get_logger("edgevlm").error(
+            "use_rviz: RViz is not installed here, all else starts: sudo apt install ros-$ROS_DISTRO-rviz2"
+        )
+        return []
+    return [
         Node(
             package="rviz2",
             executable="rviz2",
             namespace=view.namespace,
             arguments=["-d", given["rviz_config"]],
-            parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
+            parameters=[{"use_sim_time": wanted(given, "use_sim_time")}],
             remappings=view.remappings,
         )
         for view in views(starts, cameras(given["cameras"]))
-        if given["use_rviz"] == "true"
     ]
 
 
@@ -96,4 +120,4 @@ def generate_launch_description() -> LaunchDescription:
         )
         for name, (default, description, *choices) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+    return LaunchDescription([*declared, *(OpaqueFunction(function=function) for function in (profile, nodes))])

@@ -4,6 +4,8 @@
 It takes that file's arguments too.
 """
 
+import socket
+
 from launch import LaunchDescription
 from launch.action import Action
 from launch.actions import (
@@ -21,8 +23,8 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from edgevlm_ros.assets import bag_path, share_dir
 from edgevlm_ros.bag_metadata import camera_of, playable, topics_of
-
-TRUTH = ["true", "false"]
+from edgevlm_ros.launch_arguments import BUNDLED_PORT, TRUTH, wanted
+from edgevlm_ros.launch_exit import end_launch, end_launch_on_error
 
 # name: default, description, choices
 ARGUMENTS: dict = {
@@ -54,27 +56,48 @@ def player(context: LaunchContext) -> list[Action]:
     given = {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in kinds.items()}
     fixed = {"topics": ParameterValue(" ".join(topics), value_type=str), "wait_for_subscribers": listeners(context)}
     name = "bag_player_node"
-    return [Node(package="edgevlm_ros", executable=name, name=name, parameters=[given, fixed], output="screen")]
+    return [
+        Node(
+            package="edgevlm_ros",
+            executable=name,
+            name=name,
+            parameters=[given, fixed],
+            on_exit=end_launch,
+            output="screen",
+        )
+    ]
 
 
 def listeners(context: LaunchContext) -> int:
     """How many nodes hear the camera: the edge node, the bridge, and a recorder of compressed images."""
-    cloud, *recorder = (is_true(context, name) for name in ("use_cloud", "record", "record_images"))
+    cloud, *recorder = (is_wanted(context, name) for name in ("use_cloud", "record", "record_images"))
     topic = LaunchConfiguration("image_topic").perform(context)
     return 1 + cloud + (all(recorder) and topic.endswith("/compressed"))
 
 
-def is_true(context: LaunchContext, name: str) -> bool:
-    return LaunchConfiguration(name).perform(context) == "true"
+def is_wanted(context: LaunchContext, name: str) -> bool:
+    return wanted({name: LaunchConfiguration(name).perform(context)}, name)
 
 
 def server(context: LaunchContext) -> list[Action]:
-    if not is_true(context, "use_cloud"):
+    """The bundled cloud, at a port that is its own: at a known one the bridge might send frames to another's server."""
+    asked, url = (LaunchConfiguration(name).perform(context) for name in ("use_server", "cloud_url"))
+    own = url in ("", "bundled")
+    if not is_wanted(context, "use_cloud") or not (is_wanted(context, "use_server") if asked else own):
         return []
-    wanted, url = (LaunchConfiguration(name).perform(context) for name in ("use_server", "cloud_url"))
-    command = [ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve", "--port", "8765"]
-    needed = wanted == "true" or (not wanted and url in ("", "bundled"))
-    return [ExecuteProcess(cmd=command, output="screen")] if needed else []
+    command = [ExecutableInPackage("edgevlm", "edgevlm_ros"), "serve"]
+    known: list[Action] = []
+    if own:
+        port = str(free_port())
+        command += ["--port", port]
+        known = [SetLaunchConfiguration("cloud_url", "bundled"), SetLaunchConfiguration(BUNDLED_PORT, port)]
+    return [*known, ExecuteProcess(cmd=command, on_exit=end_launch_on_error, output="screen")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 
 from edgevlm_ros.assets import model_path, settings_files, share_dir
 from edgevlm_ros.edge.published import PUBLISHED
+from edgevlm_ros.endpoint import BUNDLED_URL
 from edgevlm_ros.nodes.cloud_bridge_node import CloudBridgeNode
 from edgevlm_ros.nodes.edge_node import EdgeNode
 from edgevlm_ros.nodes.parameter_reference import CONFIGURED
@@ -53,6 +54,10 @@ def name_of(file: Path) -> str:
 @pytest.mark.parametrize("node", NODES)
 def test_the_file_of_all_holds_every_parameter_with_its_default(node: str) -> None:
     assert sections(ALL)[node] == defaults(node)
+
+
+def test_the_bundled_cloud_is_where_the_bundled_server_listens() -> None:
+    assert sections(settings_files("clouds")["bundled"])["cloud_bridge_node"]["base_url"] == BUNDLED_URL
 
 
 @pytest.mark.parametrize("file", SMALL, ids=name_of)

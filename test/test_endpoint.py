@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevlm_ros.endpoint import EndpointError, check_base_url, is_loopback, load_api_key, quoted, redacted
+from edgevlm_ros.endpoint import (
+    BUNDLED_URL,
+    EndpointError,
+    check_base_url,
+    is_loopback,
+    load_api_key,
+    quoted,
+    redacted,
+)
 from edgevlm_ros.words import clean_text
 
 KEY = "sk-canary-0123456789"
@@ -49,7 +57,7 @@ def test_a_key_that_was_set_as_the_name_of_its_variable_is_not_repeated() -> Non
 def test_a_base_url_that_is_none_is_named(base_url: str) -> None:
     with pytest.raises(EndpointError, match="base_url") as caught:
         check_base_url(base_url)
-    assert "http://127.0.0.1:8765/v1" in str(caught.value)
+    assert BUNDLED_URL in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_plain_http_to_another_machine_needs_to_be_allowed_and_the_error_says_ho
     assert check_base_url(f"https://{host}/v1").scheme == "https"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8765", "127.9.9.9", "[::1]:8765", "localhost:1"])
+@pytest.mark.parametrize("host", ["127.0.0.1:8488", "127.9.9.9", "[::1]:8488", "localhost:1"])
 def test_plain_http_to_this_machine_is_as_good_as_https(host: str) -> None:
     assert check_base_url(f"http://{host}/v1").scheme == "http"
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +15,9 @@ import yaml
 
 pytest.importorskip("launch_ros", reason="ROS 2's launch and launch_ros are not installed here")
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
@@ -95,8 +98,17 @@ def test_cameras_are_texts_whatever_their_names_mean_in_yaml() -> None:
     assert [node.node_executable for node in (edge, on, off)] == ["edge_node"] + 2 * ["cloud_bridge_node"]
 
 
-def test_rviz_comes_for_each_camera_if_asked_for() -> None:
+def test_rviz_comes_for_each_camera_if_asked_for_and_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     _, nodes = robot_nodes(cameras="front,rear", use_rviz="true")
+    assert [node.node_package for node in nodes] == 3 * ["edgevlm_ros"]
+    assert "RViz is not installed" in capfd.readouterr().out
+    marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "rviz2"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    _, nodes = robot_nodes(cameras="front,rear", use_rviz="True")
     assert [node.node_package for node in nodes] == 3 * ["edgevlm_ros"] + 2 * ["rviz2"]
 
 
@@ -139,11 +151,74 @@ def test_a_bad_argument_ends_the_launch_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "started"), [({}, 1), ({"cloud_url": "https://host/v1"}, 0), ({"use_server": "false"}, 0)]
+    ("given", "started"),
+    [
+        ({}, 1),
+        ({"cloud_url": "bundled"}, 1),
+        ({"cloud_url": "https://host/v1"}, 0),
+        ({"cloud_url": "https://host/v1", "use_server": "True"}, 1),
+        ({"use_server": "False"}, 0),
+        ({"use_cloud": "False", "use_server": "true"}, 0),
+    ],
 )
 def test_the_replay_starts_the_bundled_cloud_unless_another_is_named(given: dict[str, str], started: int) -> None:
     path = ROOT / "launch" / "replay.launch.py"
-    assert len(load(path).server(context(path, **given))) == started
+    actions = load(path).server(context(path, **given))
+    assert sum(isinstance(action, ExecuteProcess) for action in actions) == started
+
+
+def test_the_replays_bridge_asks_the_server_of_its_own_launch() -> None:
+    path, ports = ROOT / "launch" / "replay.launch.py", set()
+    for _ in range(2):
+        there = context(path)
+        *known, server = load(path).server(there)
+        for action in known:
+            action.execute(there)
+        port = "".join(part.text for part in server.cmd[-1])
+        url = robot_nodes(**there.launch_configurations)
+        (bridge,) = (node for node in url[1] if node.node_executable == "cloud_bridge_node")
+        assert parameters(url[0], bridge)["base_url"] == f"http://127.0.0.1:{port}/v1"
+        ports.add(port)
+    assert len(ports) == 2
+
+
+def test_raw_images_have_room_in_shared_memory_unless_the_user_has_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ROOT / "launch" / "edgevlm.launch.py"
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert load(path).profile(LaunchContext())
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "own.xml")
+    assert load(path).profile(LaunchContext()) == []
+
+
+def launched(ros: Any, *arguments: str) -> Any:
+    """ros2 launch, as a terminal starts it: in a process group of its own."""
+    pytest.importorskip("ros2launch", reason="ros2 launch is not installed here")
+    try:
+        get_package_prefix("edgevlm_ros")
+    except PackageNotFoundError:
+        pytest.skip("no edgevlm_ros is built by colcon and sourced here")
+    return ros.run("ros2", "launch", "edgevlm_ros", *arguments)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "wrong", ["edge_model:=no_such_model", "cloud_key_env:=NO_SUCH_KEY_HERE", "params_file:=/no/such.yaml"]
+)
+def test_what_cannot_work_ends_the_launch_with_an_error_also_if_nodes_are_respawned(ros: Any, wrong: str) -> None:
+    process = launched(ros, "edgevlm.launch.py", "use_respawn:=True", wrong)
+    assert process.wait(200) == 1, process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_of_a_launch_closes_the_record(ros: Any, tmp_path: Path) -> None:
+    process = launched(ros, "edgevlm.launch.py", "record:=True", f"record_to:={tmp_path}", "use_cloud:=False")
+    assert ros.spin_until(lambda: "recording into" in process.output), process.output
+    os.killpg(process.popen.pid, signal.SIGINT)  # and launch forwards it to each
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+    assert (tmp_path / "bag" / "metadata.yaml").exists()
 
 
 def test_the_replay_finds_the_camera_of_the_bag() -> None:

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from edgevlm_ros.launch_arguments import (
     BRIDGE,
+    BUNDLED_PORT,
     EDGE,
     RECORDER,
     LaunchArgumentError,
     cameras,
+    dds_profile,
     image_topic,
     namespace,
     robot,
+    unmatched,
     views,
 )
 
@@ -179,8 +182,73 @@ def test_one_camera_needs_no_name() -> None:
         ({"cloud_url": "my-server/v1"}, "neither a URL"),
         ({"params_file": "/no/such.yaml"}, "there is no such file"),
         ({"autostart": "maybe"}, "autostart = 'maybe': it takes true or false"),
+        ({"record": "maybe"}, "record = 'maybe': it takes true or false"),
     ],
 )
 def test_what_cannot_be_followed_is_told(some: dict[str, str], told: str) -> None:
     with pytest.raises(LaunchArgumentError, match=told):
         robot(arguments(**some))
+
+
+def test_true_and_false_are_taken_as_python_writes_them_too() -> None:
+    assert RECORDER in [start.node for start in robot(arguments(record="True"))]
+    assert BRIDGE not in [start.node for start in robot(arguments(use_cloud="False"))]
+
+
+def test_the_bundled_cloud_of_a_replay_is_at_the_port_of_its_own_launch() -> None:
+    _, bridge = robot({**arguments(cloud_url="bundled"), BUNDLED_PORT: "4711"})
+    assert [file.name for file in bridge.files] == ["bundled.yaml"]
+    assert bridge.parameters == {"base_url": "http://127.0.0.1:4711/v1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "told"),
+    [
+        ("edge_node: {ros__parameters: {}}", {}, ""),
+        ("/**: {ros__parameters: {}}", {}, ""),
+        ("/**: {edge_node: {ros__parameters: {}}}", {"namespace": "r1"}, ""),
+        ("/r*/edge_node: {ros__parameters: {}}", {"namespace": "r1"}, ""),
+        ("{edge_node: {ros__parameters: {}}, camera_driver: {ros__parameters: {}}}", {}, ""),
+        ("{edge_node: {ros__parameters: {}}, recorder_node: {ros__parameters: {}}}", {}, ""),
+        ("edge_nod: {ros__parameters: {}}", {}, "'edge_nod' names no node here; did you mean '/**/edge_node'?"),
+        ("/**: {cloud_brige_node: {ros__parameters: {}}}", {}, "did you mean '/**/cloud_bridge_node'?"),
+        ("edge_node: {ros__parameters: {}}", {"namespace": "r1"}, "did you mean '/**/edge_node'?"),
+        ("{edge_node: {ros__parameters: {}}, edge-node: {ros__parameters: {}}}", {}, "'edge-node' names no node"),
+        ("camera_driver: {ros__parameters: {}}", {}, "no section for any of /cloud_bridge_node, /edge_node"),
+        ("", {}, "no section for any of"),
+    ],
+)
+def test_a_section_of_a_parameter_file_that_names_no_node_is_told(
+    tmp_path: Path, text: str, more: dict[str, str], told: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    warnings = unmatched(robot(arguments(params_file=str(file), **more)))
+    assert len(warnings) == bool(told)
+    assert told in "".join(warnings)
+    assert all(str(file) in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "\t- x: {", "a: \x00"])
+def test_a_parameter_file_that_is_no_yaml_is_told_in_a_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(LaunchArgumentError, match=r"own.yaml' cannot be read: [^\n]+$"):
+        robot(arguments(params_file=str(tmp_path / "own.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("environment", "sets"),
+    [
+        ({}, True),
+        ({"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, True),
+        ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, False),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "own.xml"}, False),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "own.xml"}, False),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, False),
+        ({"ROS_LOCALHOST_ONLY": "1"}, False),
+    ],
+)
+def test_fast_dds_gets_a_profile_where_the_user_has_none(environment: dict[str, str], sets: bool) -> None:
+    profile = dds_profile(environment)
+    assert bool(profile) is sets
+    assert all(Path(file).is_file() for file in profile.values())

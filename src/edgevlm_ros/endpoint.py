@@ -14,6 +14,11 @@ import httpx
 
 from edgevlm_ros.words import clean_text
 
+DEFAULT_PORT = 8488
+"""Of `edgevlm serve`. foxglove_bridge, which runs on many robots, listens on 8765."""
+
+BUNDLED_URL = f"http://127.0.0.1:{DEFAULT_PORT}/v1"
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSWORD = re.compile(r"//[^/]*@")
 _LONGEST_QUOTED = 1 << 20
@@ -58,7 +63,7 @@ def check_base_url(
     allow_http: whether frames and the key may travel unencrypted to another machine; permission: how
     one says so. To this machine http is as good as https.
     """
-    example = "expected something like http://127.0.0.1:8765/v1"
+    example = f"expected something like {BUNDLED_URL}"
     shown = _PASSWORD.sub("//***@", base_url).partition("?")[0]
     try:
         url = httpx.URL(base_url)

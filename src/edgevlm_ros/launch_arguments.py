@@ -2,23 +2,32 @@
 """What the launch files' arguments mean for each node: plain text in, parameters and remappings out.
 
 An argument that is not given is empty and says nothing, so that the parameter file stands. Launch files run in ROS's
-own Python, which may have none of the nodes' libraries: the standard library is enough here.
+own Python, which may have none of the nodes' libraries: the standard library and launch's own YAML are enough here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevlm_ros.assets import settings_files
+import yaml
+
+from edgevlm_ros.assets import settings_files, share_dir
 from edgevlm_ros.nearest import nearest
 
 Value = bool | str | list[str]
 
 EDGE, BRIDGE, RECORDER = "edge_node", "cloud_bridge_node", "recorder_node"
 
+TRUTH = ["true", "false", "True", "False"]
+BUNDLED_PORT = "bundled_port"
+"""Argument that replay.launch.py sets: the port of the server that it starts."""
+
+_NODES = (EDGE, BRIDGE, RECORDER, "bag_player_node")
+_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # until Jazzy, from Kilted on
+_PROFILES_HERE = (Path("DEFAULT_FASTRTPS_PROFILES.xml"), Path("DEFAULT_FASTDDS_PROFILES.xml"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a part between two slashes (design.ros2.org, topic names)
 _TRUTH = {"true": True, "false": False}
 _TRUTHS = ("use_sim_time", "autostart")
@@ -57,19 +66,19 @@ def robot(given: Mapping[str, str]) -> list[Start]:
     own, edge = _edge(given, names)
     remappings = tuple(pair for name in names or [""] for pair in _remapping(name, topic))
     starts = [Start(EDGE, top, (*files, *own), {**shared, **edge}, remappings)]
-    if wanted(given, "use_cloud", "true"):
+    if wanted(given, "use_cloud", otherwise=True):
         own, bridge = _bridge(given)
         for name in names or [""]:
             beside = tuple(_remapping("", topic))
             starts.append(Start(BRIDGE, _below(top, name), (*files, *own), {**shared, **bridge}, beside))
-    if wanted(given, "record", "false"):
+    if wanted(given, "record"):
         starts.append(Start(RECORDER, top, tuple(files), _recorder(given, names), remappings))
     return starts
 
 
-def wanted(given: Mapping[str, str], name: str, otherwise: str) -> bool:
-    """Whether a part of the robot is to be started. otherwise: what holds if the argument is not given."""
-    return _truth(name, given[name] or otherwise)
+def wanted(given: Mapping[str, str], name: str, otherwise: bool = False) -> bool:
+    """What an argument of true or false says. otherwise: what holds if it is not given."""
+    return _truth(name, given[name]) if given[name] else otherwise
 
 
 def _edge(given: Mapping[str, str], names: list[str]) -> tuple[list[Path], dict[str, Value]]:
@@ -90,6 +99,8 @@ def _bridge(given: Mapping[str, str]) -> tuple[list[Path], dict[str, Value]]:
             f"{f'; did you mean {close[0]}?' if close else ''}"
         )
     parameters = _given(base_url=url, model=given["cloud_model"], api_key_env=given["cloud_key_env"])
+    if port := given.get(BUNDLED_PORT):
+        parameters["base_url"] = f"http://127.0.0.1:{port}/v1"
     parameters |= _given(upload=given["cloud_upload"])
     parameters |= {"features.model": given["cloud_eyes"]} if given["cloud_eyes"] else {}
     if allow := given["cloud_allow_http"]:
@@ -180,7 +191,67 @@ def _params_file(text: str) -> list[Path]:
     file = Path(text).expanduser()
     if text and not file.is_file():  # launch would warn and go on without it
         raise LaunchArgumentError(f"params_file = {text!r}: there is no such file")
+    if text:
+        _loaded(file)
     return [file] if text else []
+
+
+def _loaded(file: Path) -> object:
+    """Raises LaunchArgumentError for a parameter file that is no YAML."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LaunchArgumentError(
+            f"params_file = {str(file)!r} cannot be read: {' '.join(str(error).split())}"
+        ) from None
+
+
+def dds_profile(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that give Fast DDS the profile of config/fastdds.xml; none where the user has chosen something else."""
+    ours = environment.get("RMW_IMPLEMENTATION", "") in ("", "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp")
+    # Humble's ROS_LOCALHOST_ONLY makes transports of its own, beside which those of a profile would be open to all
+    chosen = environment.get("FASTDDS_BUILTIN_TRANSPORTS") or environment.get("ROS_LOCALHOST_ONLY") == "1"
+    if not ours or chosen or any(environment.get(name) for name in _PROFILES) or any(map(Path.exists, _PROFILES_HERE)):
+        return {}
+    return dict.fromkeys(_PROFILES, str(share_dir() / "config" / "fastdds.xml"))
+
+
+def unmatched(starts: Sequence[Start]) -> list[str]:
+    """Warnings of parameter files: ROS says nothing of a section that names no node."""
+    names = {f"{start.namespace.rstrip('/')}/{start.node}" for start in starts}
+    warnings = []
+    for file in dict.fromkeys(file for start in starts for file in start.files):
+        sections = {section: re.compile(_pattern(section)) for section in _sections(_loaded(file))}
+        strange = [section for section, pattern in sections.items() if not any(map(pattern.fullmatch, names))]
+        hints = {section: _hint(section, names) for section in strange}
+        told = [f"{file}: {section!r} names no node here; {hint}" for section, hint in hints.items() if hint]
+        if not told and len(strange) == len(sections):
+            told = [f"{file} has no section for any of {', '.join(sorted(names))}"]
+        warnings += told
+    return warnings
+
+
+def _sections(tree: object, above: str = "") -> Iterator[str]:
+    """The nodes' names in a parameter file, as patterns: nested keys are joined by slashes."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if key == "ros__parameters":
+            yield above
+        else:
+            yield from _sections(value, f"{above}/{key}" if above else str(key))
+
+
+def _pattern(section: str) -> str:
+    """The regular expression of a name in a parameter file: ** stands for any namespaces, * for a part of a name."""
+    parts = ("(/[^/]+)*" if part == "**" else f"/{re.escape(part)}" for part in section.split("/") if part)
+    return "".join(parts).replace(r"\*", "[^/]*")
+
+
+def _hint(section: str, names: Collection[str]) -> str:
+    """What may be meant; empty for the section of another node, and of one of ours that does not start."""
+    last = section.rsplit("/", 1)[-1]
+    starting = {name.rsplit("/", 1)[-1] for name in names}
+    close = [last] if last in starting else [] if last in _NODES else nearest(last, starting)
+    return f"did you mean '/**/{close[0]}'?" if close else ""
 
 
 def _text_or_file(kind: str, text: str) -> tuple[str, list[Path]]:

@@ -533,7 +533,7 @@ def test_every_parameter_is_described() -> None:
         ({"max_in_flight": 0}, "max_in_flight = 0: it takes 1 to 64"),
         ({"keyframes.mode": "sometimes"}, "keyframes.mode = 'sometimes': it takes one of period, adaptive"),
         ({"keyframes.min_period": 11.0}, "keyframes.min_period = 11 is longer than keyframes.max_period = 10"),
-        ({"base_url": "http://10.0.0.5:8765/v1"}, "set allow_http to true"),
+        ({"base_url": "http://10.0.0.5:8488/v1"}, "set allow_http to true"),
         ({"api_key_env": "EDGEVLM_NO_SUCH_KEY"}, "api_key_env = 'EDGEVLM_NO_SUCH_KEY'"),
         ({"upload": "features", "features.model": "no_such_lvlm"}, "model 'no_such_lvlm'"),
         ({"privacy.blur_areas": ["0 0 640 480"]}, "privacy.blur_areas: '0 0 640 480' is no area"),

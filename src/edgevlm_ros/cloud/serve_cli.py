@@ -11,8 +11,8 @@ import sys
 import time
 
 from edgevlm_ros.assets import AssetError
-from edgevlm_ros.cloud.server import DEFAULT_MODEL, DEFAULT_PORT, LvlmServer, ServerError
-from edgevlm_ros.endpoint import EndpointError, load_api_key
+from edgevlm_ros.cloud.server import DEFAULT_MODEL, LvlmServer, ServerError
+from edgevlm_ros.endpoint import DEFAULT_PORT, EndpointError, load_api_key
 from edgevlm_ros.stop_signal import StopSignal
 
 

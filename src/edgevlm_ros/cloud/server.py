@@ -30,7 +30,6 @@ from edgevlm_ros.cloud.prompt import chat_request
 from edgevlm_ros.endpoint import is_loopback
 
 DEFAULT_MODEL = "micro_lvlm"
-DEFAULT_PORT = 8765
 _LOG_LINES = 15
 _NOT_SERVED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.gguf", "*.onnx", "original/*")
 """Of a hub's model: other forms of its weights, as large as those that are read."""

@@ -18,7 +18,7 @@ from edgevlm_ros.cloud.privacy import Privacy, read_privacy
 from edgevlm_ros.cloud.prompt import REASONING_EFFORTS
 from edgevlm_ros.cloud.selection import MODES, Rule
 from edgevlm_ros.cloud.structured_output import STRUCTURED_OUTPUT_MODES
-from edgevlm_ros.endpoint import load_api_key
+from edgevlm_ros.endpoint import BUNDLED_URL, load_api_key
 from edgevlm_ros.nodes.camera_node import CAMERA_PARAMETERS
 from edgevlm_ros.nodes.parameters import Parameter, ParameterError, Values
 
@@ -29,7 +29,7 @@ UPLOADS = ("image", "features")
 
 PARAMETERS = (
     *CAMERA_PARAMETERS,
-    Parameter("base_url", "http://127.0.0.1:8765/v1", "Of an OpenAI-compatible server; usually ends in /v1."),
+    Parameter("base_url", BUNDLED_URL, "Of an OpenAI-compatible server; usually ends in /v1."),
     Parameter("allow_http", False, "Whether frames and the key may go to another machine unencrypted."),
     Parameter("model", "", "Name of the model at the server; empty takes the first that it lists."),
     Parameter("api_key_env", "", "Environment variable that holds the server's key; empty for none."),
