@@ -90,7 +90,14 @@ FROM_ROSDEP = {
 """Modules and their keys in rosdep/python.yaml of ros/rosdistro, where each is a Debian package of Humble's Ubuntu
 22.04 and of 24.04."""
 
-OF_ANOTHER = {"huggingface_hub": "transformers", "tokenizers": "transformers", "markupsafe": "jinja2"}
+OF_ANOTHER = {
+    "apsw": "rosbags",
+    "backports": "rosbags",
+    "huggingface_hub": "transformers",
+    "lz4": "rosbags",
+    "markupsafe": "jinja2",
+    "tokenizers": "transformers",
+}
 EXTRA = {"mujoco", "ray"}  # requirements/world.txt and evaluate.txt
 
 
@@ -104,7 +111,8 @@ def requirements(name: str) -> dict[str, Requirement]:
 
 def test_every_python_package_that_is_imported_comes_from_rosdep_or_from_robot_txt() -> None:
     files = (ROOT / "src" / "edgevlm_ros").rglob("*.py")
-    used = {name for file in files for name in imported(file)} - set(sys.stdlib_module_names) - {"edgevlm_ros"}
+    own = {*sys.stdlib_module_names, "compression", "edgevlm_ros"}  # compression: of Python 3.14 on
+    used = {name for file in files for name in imported(file)} - own
     used = {OF_ANOTHER.get(name, name) for name in used if not ROS.fullmatch(name)} - EXTRA
     keys = {tag.text for tag in ElementTree.parse(ROOT / "package.xml").getroot()}
     from_rosdep = {module for module, key in FROM_ROSDEP.items() if key in keys}
