@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from edgevlm_msgs.msg import Metrics
-from edgevlm_ros.nodes.camera import Camera, checked_question, percentile
+from edgevlm_ros.nodes.camera import Camera, checked_question, percentile, status_name
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.transfer.types import Question
 
@@ -24,6 +25,7 @@ def test_a_camera_without_a_question_says_how_to_ask_one(ros: Any) -> None:
     front = camera(ros, "front")
     status = front.report("node")
     assert (status.name, status.level) == ("node: front", DiagnosticStatus.WARN)
+    assert status.hardware_id == socket.gethostname()
     assert "'front/set_question'" in status.message
     front.stand(Question("what?"))
     status = front.report("node")
@@ -52,3 +54,8 @@ def test_a_text_that_is_no_question_is_refused_with_its_length(text: str) -> Non
 def test_percentiles_of_nothing_are_nothing() -> None:
     assert percentile([], 0.95) == 0.0
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+
+
+def test_two_robots_have_diagnostics_of_two_names(ros: Any) -> None:
+    assert status_name(ros.node("edge_node")) == "edge_node"
+    assert status_name(ros.node("edge_node", namespace="robot1")) == "robot1/edge_node"

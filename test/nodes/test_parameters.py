@@ -46,8 +46,24 @@ def test_a_bad_value_is_told_with_what_is_allowed(index: int, value: object, rea
     assert str(error.value) == reason
 
 
-def test_a_whole_number_serves_as_a_float() -> None:
-    TABLE[0].check(2)
+def test_a_whole_number_serves_as_a_float_and_leaves_the_parameters_type(ros: Any) -> None:
+    node = ros.node(parameter_overrides=[RosParameter("rate", value=2), RosParameter("deep.strength", value=2)])
+    parameters = Parameters(node, TABLE, lambda: None, lambda: False)
+    assert node.get_parameter("rate").type_ == RosParameter.Type.DOUBLE
+    (result,) = node.set_parameters([RosParameter("deep.strength", value=8)])
+    assert result.successful
+    assert node.get_parameter("deep.strength").type_ == RosParameter.Type.DOUBLE
+    assert (parameters["rate"], parameters["deep.strength"]) == (2.0, 8.0)
+    assert isinstance(parameters["deep.strength"], float)
+
+
+def test_an_empty_list_leaves_the_parameters_type(ros: Any) -> None:
+    node = ros.node()
+    parameters = Parameters(node, TABLE, lambda: None, lambda: False)
+    (result,) = node.set_parameters([RosParameter("names", value=[])])
+    assert result.successful
+    assert node.get_parameter("names").type_ == RosParameter.Type.STRING_ARRAY
+    assert parameters["names"] == []
 
 
 def test_live_parameters_change_and_others_wait_until_they_are_free(ros: Any) -> None:

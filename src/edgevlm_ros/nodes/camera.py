@@ -6,6 +6,7 @@ A node may serve several; each has its topics below its own name, and nothing of
 
 import math
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 
@@ -26,6 +28,9 @@ from edgevlm_ros.transfer.types import Question
 
 Measured = tuple[MetricsMsg, Mapping[str, str], Health]
 """The metrics, the values for people, and how it is while images come and a question stands."""
+
+HOST = socket.gethostname()
+"""Hardware id of all diagnostics."""
 
 _MAX_QUESTION_CHARS = 2000
 _SAID_AGAIN_S = 60.0
@@ -150,7 +155,7 @@ class Camera:
         if level != DiagnosticStatus.OK:
             self._say(text, now)
         name = f"{status_name}: {self.name}" if self.name else status_name
-        status = DiagnosticStatus(level=level, name=name, message=text, hardware_id="edgevlm")
+        status = DiagnosticStatus(level=level, name=name, message=text, hardware_id=HOST)
         told = {
             "question": self.question.text if self.question else "",
             **(self.input.values(now) if self.input else {}),
@@ -177,6 +182,11 @@ class Camera:
         if now - self._said.get(kind, -math.inf) >= _SAID_AGAIN_S:
             self._said[kind] = now
             self.logger.warning(text)
+
+
+def status_name(node: Node) -> str:
+    """Of a node's diagnostics, such as edge_node, or robot1/edge_node in a namespace."""
+    return node.get_fully_qualified_name().lstrip("/")
 
 
 def checked_question(text: str) -> Question:

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image as ImageMsg
 
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_ros.nodes import qos
-from edgevlm_ros.nodes.camera import Camera
+from edgevlm_ros.nodes.camera import HOST, Camera, status_name
 from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.parameters import Parameter, Parameters
 from edgevlm_ros.transfer.types import Question
@@ -165,9 +165,7 @@ class CameraNode(LifecycleNode):
         since = self._configuring
         if since is not None:
             text = f"being configured for {time.monotonic() - since:.0f} s"
-            status = DiagnosticStatus(
-                level=DiagnosticStatus.OK, name=self.get_name(), message=text, hardware_id="edgevlm"
-            )
+            status = DiagnosticStatus(level=DiagnosticStatus.OK, name=status_name(self), message=text, hardware_id=HOST)
             array = DiagnosticArray(status=[status])
             array.header.stamp = self.get_clock().now().to_msg()
             self._publish(publisher, array)
@@ -276,7 +274,7 @@ class CameraNode(LifecycleNode):
             publisher.publish(message)
 
     def _report(self) -> None:
-        array = DiagnosticArray(status=[camera.report(self.get_name()) for camera in self._cameras])
+        array = DiagnosticArray(status=[camera.report(status_name(self)) for camera in self._cameras])
         array.header.stamp = self.get_clock().now().to_msg()
         self._publish(self._diagnostics, array)
 

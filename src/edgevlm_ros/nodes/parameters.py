@@ -77,7 +77,7 @@ class Parameter:
             raise self._refusal(value, self.range)
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
             raise self._refusal(value, self.range)
-        return value
+        return float(value) if isinstance(self.default, float) else value
 
     def _check_array(self, value: Any) -> list[str]:
         values = [] if value is None else value  # an empty list in a parameter file has no type and comes as nothing
@@ -91,6 +91,11 @@ class Parameter:
 
     def _refusal(self, value: Any, allowed: str) -> ParameterError:
         return ParameterError(f"{self.name} = {value!r}: it takes {allowed}")
+
+    def as_ros(self, value: Any) -> RosParameter:
+        """A checked value, of this type: a whole number comes as an integer, and rclpy takes an empty list for bytes
+        (ros2/rclpy#912) or for no value at all."""
+        return RosParameter(self.name, RosParameter.Type(self.type), value)
 
     @property
     def range(self) -> str:
@@ -151,9 +156,8 @@ class Parameters:
             descriptor.floating_point_range, descriptor.integer_range = [], []
             found = node.declare_parameter(parameter.name, parameter.default, descriptor)
             value = parameter.check(found.value)
-            if isinstance(value, list) and found.type_ != RosParameter.Type.STRING_ARRAY:
-                # rclpy takes an empty list for bytes (ros2/rclpy#912), or for no value at all
-                node.set_parameters([RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, value)])
+            if found.type_.value != parameter.type:
+                node.set_parameters([parameter.as_ros(value)])
             self._values[parameter.name] = value
             node.set_descriptor(parameter.name, parameter.descriptor)
         node.get_logger().info(self._told(node, [name for name in self._table if name in given]))
@@ -184,12 +188,15 @@ class Parameters:
 
     def _on_set(self, changes: list[RosParameter]) -> SetParametersResult:
         taken: dict[str, Any] = {}
-        for change in (change for change in changes if change.name in self._table):
+        for index, change in enumerate(changes):
+            if change.name not in self._table:
+                continue
             if change.type_ == RosParameter.Type.NOT_SET:  # rclpy would forget the parameter, whatever its type
                 reason = f"{change.name} cannot be deleted: set it to another value"
                 return SetParametersResult(successful=False, reason=reason)
             try:
                 taken[change.name] = self._table[change.name].check(change.value)
+                changes[index] = self._table[change.name].as_ros(taken[change.name])  # rclpy keeps what the list holds
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
             same = taken[change.name] == self._values[change.name]

@@ -36,6 +36,7 @@ from edgevlm_ros.evaluation.stream_clock import StreamClock
 from edgevlm_ros.evaluation.video import VideoWriter
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.nodes import qos
+from edgevlm_ros.nodes.camera import HOST, status_name
 from edgevlm_ros.nodes.camera_health import base_name
 from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import Parameter, Parameters
@@ -183,7 +184,7 @@ class RecorderNode(Node):
             "size [MB]": f"{record.size / 1e6:.1f}",
             "errors of callbacks": str(getattr(self.executor, "errors", 0)),
         }
-        status = DiagnosticStatus(level=level, name=self.get_name(), message=text, hardware_id="edgevlm")
+        status = DiagnosticStatus(level=level, name=status_name(self), message=text, hardware_id=HOST)
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
