@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevlm_ros.nodes.arrivals import WINDOW_S, Arrival, Arrivals, jitter, rate, typical_age
+from edgevlm_ros.nodes.arrivals import WINDOW_S, Arrival, Arrivals, jitter, missing, rate, typical_age
 
 
 def images(*times: float, age: float = 0.1) -> Arrivals:
@@ -57,3 +59,32 @@ def test_one_image_around_a_jump_in_time_does_not_change_the_typical_age() -> No
     arrivals.add(Arrival(4.0, 0, 4_000_000_000))
     assert typical_age(arrivals.newest(4.0)) == pytest.approx(0.25)
     assert math.isnan(typical_age(()))
+
+
+def stamped(*stamps: float) -> tuple[Arrival, ...]:
+    return tuple(Arrival(stamp, round(stamp * 1e9), 0) for stamp in stamps)
+
+
+@pytest.mark.parametrize("lost", [(), (2,), (1, 2, 5, 6, 7, 11), (*range(1, 30, 3), *range(2, 30, 3)), range(1, 30, 2)])
+def test_the_stamps_of_a_regular_camera_tell_how_many_images_are_missing(lost: Sequence[int]) -> None:
+    noise = np.random.default_rng(3).normal(0.0, 0.002, 30)  # seconds
+    came = stamped(*(number / 15 + noise[number] for number in range(30) if number not in lost))
+    # where every second one is lost, that is the camera's rate
+    expected = 0 if lost in (range(1, 30, 2), (*range(1, 30, 3), *range(2, 30, 3))) else len(lost)
+    assert missing(came) == expected
+
+
+def test_images_are_missing_where_no_two_that_follow_each_other_came() -> None:
+    assert missing(stamped(*np.cumsum([2, 3, 2, 2, 3, 2, 3, 3, 2, 2]) / 15)) == 13
+
+
+def test_an_irregular_camera_misses_nothing() -> None:
+    gaps = np.random.default_rng(4).uniform(0.05, 0.4, 40)
+    assert missing(stamped(*np.cumsum(gaps))) == 0
+
+
+def test_what_the_middleware_lost_is_forgotten_after_some_seconds() -> None:
+    arrivals = Arrivals()
+    arrivals.add_lost(1.0, 3)
+    arrivals.add_lost(4.0, 2)
+    assert [arrivals.lost(now) for now in (4.0, 4.0 + WINDOW_S - 0.1, 20.0)] == [5, 2, 0]

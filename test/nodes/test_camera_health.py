@@ -279,3 +279,38 @@ def test_slow_ways_and_clocks_that_differ_a_little_are_told_apart_from_other_clo
     assert "image_transport:=compressed" in late
     assert "1.5 s in the future" in early
     assert "another clock" not in late + early
+
+
+def test_images_that_get_lost_are_told_with_what_to_do() -> None:
+    health = camera_health.lost_images("/image", came=30, lost=45)
+    assert health is not None
+    assert health[0] == DiagnosticStatus.WARN
+    assert "45 of 75 images" in health[1]
+    assert "config/fastdds.xml" in health[1]
+    compressed = camera_health.lost_images("/image/compressed", came=30, lost=45)
+    assert compressed is not None
+    assert "fastdds" not in compressed[1]
+    assert camera_health.lost_images("/image", came=70, lost=5) is None
+    assert camera_health.lost_images("/image", came=2, lost=2) is None
+
+
+@pytest.mark.parametrize(
+    ("waited", "publishers", "level"),
+    [
+        (None, 1, DiagnosticStatus.OK),  # no image yet
+        (1.0, 1, DiagnosticStatus.OK),
+        (20.0, 1, DiagnosticStatus.WARN),
+        (20.0, 0, DiagnosticStatus.OK),  # the edge node loads
+        (90.0, 0, DiagnosticStatus.WARN),
+    ],
+)
+def test_a_question_is_missed_once_somebody_could_have_asked_one(
+    waited: float | None, publishers: int, level: bytes
+) -> None:
+    assert camera_health.no_question("front/", waited, publishers)[0] == level
+
+
+@pytest.mark.parametrize(("silent", "level"), [(6.0, DiagnosticStatus.OK), (90.0, DiagnosticStatus.WARN)])
+def test_a_bag_that_has_not_begun_is_no_camera_that_is_silent(silent: float, level: bytes) -> None:
+    clocks = Clocks(sim=True, wall=START, node=0, publishers=0)
+    assert camera_health.no_image(WANTED, Graph(0, []), silent, False, clocks=clocks)[0] == level

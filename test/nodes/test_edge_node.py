@@ -311,3 +311,12 @@ def test_a_node_that_cannot_start_says_why(
     assert process.wait() == 2
     assert message in process.output
     assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize(("model", "said"), [("micro_svlm", 1), (None, 0)])
+def test_a_bundled_model_says_once_that_it_is_for_demonstration(
+    ros: Any, tiny_model: Path, model: str | None, said: int
+) -> None:
+    process = ros.run_node("edge_node", model=model or tiny_model, question="what?", threads=1)
+    assert ros.spin_until(lambda: "answering the frames" in process.output), process.output
+    assert process.output.count("the rendered world") == said

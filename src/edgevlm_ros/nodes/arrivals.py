@@ -14,6 +14,8 @@ WINDOW_S = 5.0
 """So long counts as 'the last seconds'."""
 
 _MAX_ARRIVALS = 1000
+_FEWEST_GAPS, _MOST = 8, 0.9  # of stamps, to call a camera regular; share of them that has to be
+_REGULAR = 0.15  # of a period
 
 
 class Arrival(NamedTuple):
@@ -38,11 +40,22 @@ class Arrivals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._newest: deque[Arrival] = deque(maxlen=_MAX_ARRIVALS)
+        self._lost: deque[tuple[float, int]] = deque(maxlen=_MAX_ARRIVALS)
 
     def add(self, arrival: Arrival) -> None:
         with self._lock:
             self._newest.append(arrival)
             self._forget(arrival.time)
+
+    def add_lost(self, time: float, images: int) -> None:
+        """Takes note that the middleware lost so many images on their way. time: seconds on the steady clock."""
+        with self._lock:
+            self._lost.append((time, images))
+
+    def lost(self, now: float) -> int:
+        """Images that the middleware lost in the last seconds."""
+        with self._lock:
+            return sum(images for time, images in self._lost if time >= now - WINDOW_S)
 
     def newest(self, now: float) -> tuple[Arrival, ...]:
         """In order of arrival; now: seconds on the steady clock."""
@@ -78,3 +91,19 @@ def jitter(arrivals: tuple[Arrival, ...]) -> float:
 def typical_age(arrivals: tuple[Arrival, ...]) -> float:
     """Median of the stamps' ages in seconds, so that one image around a jump in time says nothing; NaN without any."""
     return median(arrival.age for arrival in arrivals) if arrivals else math.nan
+
+
+def missing(arrivals: tuple[Arrival, ...]) -> int:
+    """Images that are missing between those that came, by their stamps: gaps that are multiples of the camera's period.
+
+    0 where they are no multiples: the camera itself is irregular.
+    """
+    gaps = [after.stamp - before.stamp for before, after in pairwise(arrivals) if after.stamp > before.stamp]
+    if len(gaps) < _FEWEST_GAPS:
+        return 0
+    shortest = median(gap for gap in gaps if gap < 1.5 * min(gaps))
+    for part in (1, 2, 3):  # where no two that follow each other came
+        periods = [gap * part / shortest for gap in gaps]
+        if sum(abs(count - round(count)) < _REGULAR for count in periods) >= _MOST * len(gaps):
+            return sum(map(round, periods)) - len(periods)
+    return 0

@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image as ImageMsg
 from edgevlm_msgs.msg import Metrics as MetricsMsg
 from edgevlm_msgs.msg import Question as QuestionMsg
 from edgevlm_ros.nodes import memory, qos
-from edgevlm_ros.nodes.camera_health import Health
+from edgevlm_ros.nodes.camera_health import Health, no_question
 from edgevlm_ros.nodes.camera_input import CameraInput
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.transfer.types import Question
@@ -171,10 +171,9 @@ class Camera:
         """What keeps any node from its work for this camera."""
         ill = self.input.ill(now) if self.input else None
         if ill is None and self.question is None:
-            return DiagnosticStatus.WARN, (
-                f"no question yet: set the edge node's parameter 'question', call '{self.prefix}set_question', "
-                f"or publish on '{self.prefix}question'"
-            )
+            first = self.input.first if self.input else None
+            publishers = self._node.count_publishers(self._node.resolve_topic_name(f"{self.prefix}question"))
+            return no_question(self.prefix, None if first is None else now - first, publishers)
         return ill
 
     def _say(self, text: str, now: float) -> None:

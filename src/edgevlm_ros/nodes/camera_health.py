@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from edgevlm_ros.bag_metadata import IMAGE_TYPES, VIDEO_TYPES
-from edgevlm_ros.nodes.arrivals import Arrival, typical_age
+from edgevlm_ros.nodes.arrivals import WINDOW_S, Arrival, typical_age
 
 Health = tuple[bytes, str]
 """Level of a DiagnosticStatus, and what it says."""
@@ -31,6 +31,10 @@ _FUTURE_S = 0.5  # a simulation's /clock often ticks at 10 Hz or slower, and ima
 _STANDING_IMAGES, _STANDING_S = 5, 2.0
 _JUMPS_BACK = 3  # a looping bag jumps once a round
 _LISTED = 6
+_BEGINS_S = 60.0  # that a bag or a simulation may take to begin, or an edge model to load
+_NO_QUESTION_S = 5.0
+_FEWEST_LOST, _LOST_SHARE = 5, 0.1
+_LARGE_IMAGES = "Fast DDS's profile config/fastdds.xml at both ends, or image_transport:=compressed"
 _YEAR_S = 365 * 86400
 _VIDEO = (
     "video, which these nodes do not decode: let the camera publish JPEG or raw images too, or republish it as raw "
@@ -114,14 +118,19 @@ def incompatibility(offered: QoSProfile, requested: QoSProfile, policy: str = ""
     return f"policy {policy}" if policy and compatibility == QoSCompatibility.WARNING else ""
 
 
-def no_image(wanted: Wanted, graph: Graph, silent: float, seen: bool, paused: bool = False) -> Health:
+def no_image(
+    wanted: Wanted, graph: Graph, silent: float, seen: bool, paused: bool = False, clocks: Clocks | None = None
+) -> Health:
     """silent: seconds without an image; seen: whether one came before; paused: the node's (sim) time stands still."""
     text = f"no image on {wanted.topic} for {silent:.0f} s"
+    if clocks is not None and clocks.sim and not clocks.node and not seen:
+        level = DiagnosticStatus.OK if silent < _BEGINS_S else DiagnosticStatus.WARN
+        return level, f"{text}, and no time on /clock: the bag or the simulation has not begun"
     names = ", ".join(sorted(publisher.node for publisher in graph.publishers))
     if paused and graph.publishers:
         return _warn(f"{text}, and /clock stands still: the bag or the simulation is paused")
     if graph.publishers:
-        lost = "; large images that get lost on a network need image_transport:=compressed"
+        lost = f"; large images that get lost need {_LARGE_IMAGES}"
         return _warn(
             f"{text}: {_count(len(graph.publishers))} ({names}), but nothing comes. Look whether the camera "
             f"streams (ros2 topic hz {wanted.topic}){lost if wanted.type == RAW else ''}"
@@ -179,6 +188,29 @@ def is_choice(topic: str, types: Sequence[str]) -> bool:
 def kind_of(types: Sequence[str]) -> str:
     """Of a topic's types the one with images; empty if there is none."""
     return next((kind for kind in (RAW, COMPRESSED, *VIDEO_TYPES) if kind in types), "")
+
+
+def lost_images(topic: str, came: int, lost: int) -> Health | None:
+    """Whether images get lost on the way to this node. came, lost: in the last seconds."""
+    if lost < _FEWEST_LOST or lost < _LOST_SHARE * (came + lost):
+        return None
+    advice = "fewer or smaller images, or a better network" if topic.endswith("/compressed") else _LARGE_IMAGES
+    return _warn(
+        f"{lost} of {came + lost} images on {topic} got lost in {WINDOW_S:.0f} s before they reached this node: they "
+        f"need {advice}"
+    )
+
+
+def no_question(prefix: str, waited: float | None, publishers: int) -> Health:
+    """prefix: of the camera's topics. waited: seconds since the first image; None before it. publishers: of the
+    question, the edge node among them once its model is loaded."""
+    text = (
+        f"no question yet: set the edge node's parameter 'question', call '{prefix}set_question', "
+        f"or publish on '{prefix}question'"
+    )
+    if waited is None or waited < (_NO_QUESTION_S if publishers else _BEGINS_S):
+        return DiagnosticStatus.OK, text if publishers else "no question yet: the edge node loads or does not run"
+    return _warn(text)
 
 
 def bad_stamps(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 from sensor_msgs.msg import CompressedImage
@@ -47,16 +48,21 @@ class CameraInput:
         self._arrivals = Arrivals()
         self._policy = ""
         self._missed: float | None = None
+        self._first: float | None = None
         compressed = transport == "compressed"
         kind: Any = CompressedImage if compressed else ImageMsg
         # image_transport names the compressed topic after the remapped one
         name = camera_health.base_name(node.resolve_topic_name(topic)) + "/compressed" if compressed else topic
         subscribe = partial(node.create_subscription, kind, name, self._on_image, profile)
-        try:
-            events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)
-            self._subscription: Any = subscribe(event_callbacks=events)
-        except UnsupportedEventTypeError:  # a middleware without that event
-            self._subscription = subscribe()
+        self._subscription: Any = None
+        self._counts_lost = True
+        policy, lost = {"incompatible_qos": self._on_incompatible}, {"message_lost": self._on_lost}
+        for events in ({**policy, **lost}, policy, {}):  # not every middleware has them
+            try:
+                self._subscription = subscribe(event_callbacks=SubscriptionEventCallbacks(**events))
+                break
+            except UnsupportedEventTypeError:
+                self._counts_lost = False
         self.topic: str = self._subscription.topic_name
         taken = camera_health.COMPRESSED if compressed else camera_health.RAW
         self._wanted = Wanted(topic, self.topic, taken, profile)
@@ -72,6 +78,11 @@ class CameraInput:
         """Steady time of the newest image; None before the first."""
         newest = self._arrivals.last()
         return newest.time if newest else None
+
+    @property
+    def first(self) -> float | None:
+        """Steady time of the first image; None before it."""
+        return self._first
 
     @property
     def rate(self) -> float:
@@ -94,12 +105,14 @@ class CameraInput:
         silent = now - (self._began if last is None else last)
         if last is not None and silent <= camera_health.NO_IMAGE_AFTER_S:
             nodes = [publisher.node for publisher in self._publishers()]
-            return camera_health.bad_stamps(self.topic, self._arrivals.newest(now), self._clocks(), nodes)
+            newest = self._arrivals.newest(now)
+            health = camera_health.bad_stamps(self.topic, newest, self._clocks(), nodes)
+            return health or camera_health.lost_images(self.topic, len(newest), self._lost(now))
         wanted, graph = replace(self._wanted, profile=self._requested()), self._graph()
         health = camera_health.unreachable(wanted, graph)
         if health is None and silent > camera_health.NO_IMAGE_AFTER_S:
-            health = camera_health.no_image(wanted, graph, silent, last is not None, self._paused())
-        if health is not None and self._missed is None:
+            health = camera_health.no_image(wanted, graph, silent, last is not None, self._paused(), self._clocks())
+        if health is not None and health[0] != DiagnosticStatus.OK and self._missed is None:
             self._missed = now - silent
         return health
 
@@ -111,6 +124,7 @@ class CameraInput:
             "images [Hz]": f"{arrivals.rate(newest, now):.1f}",
             "image jitter [ms]": f"{arrivals.jitter(newest) * 1e3:.1f}",
             "stamp age [ms]": f"{self.stamp_age * 1e3:.1f}",
+            f"images lost in {arrivals.WINDOW_S:.0f} s": str(self._lost(now)),
         }
 
     # -- what comes in -----------------------------------------------------------------------------------------------
@@ -119,11 +133,20 @@ class CameraInput:
         now = time.monotonic()
         stamp = message.header.stamp
         clock = self._node.get_clock().now().nanoseconds
+        self._first = self._first or now
         self._arrivals.add(Arrival(now, stamp.sec * 10**9 + stamp.nanosec, clock))
         if self._missed is not None:
             self._node.get_logger().info(f"images come on {self.topic} after {now - self._missed:.0f} s without")
             self._missed = None
         self._take(message, now)
+
+    def _on_lost(self, event: Any) -> None:
+        self._arrivals.add_lost(time.monotonic(), event.total_count_change)
+
+    def _lost(self, now: float) -> int:
+        """Images of the last seconds that were lost before they came here. What this process was too slow to take is
+        not among them as the middleware counts; where it does not, the stamps tell."""
+        return self._arrivals.lost(now) if self._counts_lost else arrivals.missing(self._arrivals.newest(now))
 
     def _on_incompatible(self, event: Any) -> None:
         self._policy = qos_policy_name_from_kind(event.last_policy_kind)

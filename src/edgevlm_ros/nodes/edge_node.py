@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.serialization import deserialize_message, serialize_message
 
 from edgevlm_msgs.msg import CloudContext as CloudContextMsg
+from edgevlm_ros.assets import bundled
 from edgevlm_ros.edge.engine import Engine, EngineError
 from edgevlm_ros.edge.loading import give_back_memory
 from edgevlm_ros.nodes import edge_parameters
@@ -85,6 +86,13 @@ class EdgeNode(CameraNode):
         if value["question"]:
             checked_question(value["question"])
         self._engine = warm_model(value, self._watched, self.get_logger().info)
+        if not value["server_url"] and value["model"] in bundled("models"):
+            # a bag or a simulation has a clock of its own: without one the images are a camera's
+            tell = self.get_logger().info if self.get_clock().ros_time_is_active else self.get_logger().warning
+            tell(
+                f"{self._engine.name} is for demonstration: it knows only the rendered world of the bundled bag, its "
+                "answers about other images mean nothing. `edgevlm models` lists models for a camera"
+            )
         can = self._engine.capabilities
         self.get_logger().info(
             f"{self._engine.name} can be focused by {', '.join(sorted(can.focus_modes))}; "
