@@ -46,6 +46,15 @@ def test_an_answer_is_told_with_its_age_and_ends_what_failed() -> None:
     assert metrics.delay_p50 == 1.0
 
 
+def test_a_failure_is_new_to_the_log_again_after_an_answer() -> None:
+    tally = CloudTally()
+    tally.told.add(Status.UNREACHABLE)
+    tally.count(exchange(Status.UNREACHABLE), now=1.0)
+    assert tally.told
+    tally.count(exchange(Status.OK), now=2.0)
+    assert not tally.told
+
+
 def test_what_was_not_sent_does_not_hide_why_the_cloud_fails() -> None:
     tally = CloudTally()
     tally.count(exchange(Status.DROPPED, "not sent: emulated outage"), now=1.0)

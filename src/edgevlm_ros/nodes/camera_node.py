@@ -27,6 +27,7 @@ from edgevlm_ros.nodes import qos
 from edgevlm_ros.nodes.camera import HOST, Camera, status_name
 from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.parameters import Parameter, Parameters
+from edgevlm_ros.nodes.start_error import passes
 from edgevlm_ros.transfer.types import Question
 
 CAMERA_PARAMETERS = (
@@ -53,6 +54,7 @@ class CameraNode(LifecycleNode):
     def __init__(self, name: str, table: Sequence[Parameter], **kwargs: Any) -> None:
         super().__init__(name, enable_communication_interface=False, **kwargs)
         self._configured = False
+        self.may_start_later = False  # whether what its start failed of may pass by itself
         self._cameras: Sequence[Camera] = ()
         self._entities: list[tuple[Any, Any]] = []
         self._publishers_made: list[Any] = []
@@ -191,6 +193,7 @@ class CameraNode(LifecycleNode):
             self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
         except Exception as error:
             self.get_logger().fatal(str(error) or repr(error))
+            self.may_start_later = passes(error)
             self.close()
             return TransitionCallbackReturn.FAILURE
         self._configured = True
@@ -203,6 +206,7 @@ class CameraNode(LifecycleNode):
             self._activate()
         except Exception as error:
             self.get_logger().fatal(f"cannot be activated: {str(error) or repr(error)}")
+            self.may_start_later = passes(error)
             self._end_activity()
             return TransitionCallbackReturn.FAILURE
         timer = self.create_timer(1.0, self._report, clock=_steady())

@@ -41,7 +41,7 @@ from edgevlm_ros.nodes.bridge_parameters import PARAMETERS
 from edgevlm_ros.nodes.camera import checked_question
 from edgevlm_ros.nodes.camera_health import Health
 from edgevlm_ros.nodes.camera_node import CameraNode
-from edgevlm_ros.nodes.cloud_health import CloudTally
+from edgevlm_ros.nodes.cloud_health import CloudTally, advice
 from edgevlm_ros.nodes.conversions import to_heard, to_nanoseconds, to_region_msg
 from edgevlm_ros.nodes.parameters import ParameterError
 from edgevlm_ros.nodes.run import run
@@ -238,7 +238,10 @@ class CloudBridgeNode(CameraNode):
             self._hiding.learn(result.regions, (exchange.upload.source_width, exchange.upload.source_height), now)
         if result.status is not Status.OK:
             text = f"keyframe {keyframe.id} of {self._image_topic}: {result.status.name}: {result.error}"
-            self.get_logger().warning(text, throttle_duration_sec=5.0)
+            hint = advice(result, self._host, self._key_from)
+            tell = self.get_logger().debug if result.status in self._tally.told else self.get_logger().warning
+            tell(f"{text}{f'; {hint}' if hint else ''}")
+            self._tally.told.add(result.status)
         elif failed:
             self.get_logger().info(f"the cloud answers again, after {failed} requests that failed")
         self._publish(self._contexts, _context_msg(header, request, sent, self._now(), exchange))

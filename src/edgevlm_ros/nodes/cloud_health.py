@@ -36,6 +36,7 @@ class CloudTally:
         self.replies: Counter[Status] = Counter()
         self.delays: deque[float] = deque(maxlen=100)
         self.failure: CloudResult | None = None
+        self.told: set[Status] = set()  # failures that the log has since the last answer
         self.last_answer: float | None = None
 
     def count(self, exchange: Exchange, now: float) -> None:
@@ -47,6 +48,7 @@ class CloudTally:
         if result.status is Status.OK:
             self.delays.append(exchange.delay)
             self.last_answer, self.failures_in_a_row = now, 0
+            self.told.clear()
             return
         # a keyframe that was not even sent tells nothing new of a server that fails
         if result.status is not Status.DROPPED or not self.failures_in_a_row:
@@ -96,7 +98,7 @@ def advice(failure: CloudResult, host: str, key_from: str) -> str:
     host: of the server. key_from: which parameter names the key that was sent, and what it is set to; empty if none.
     """
     if failure.status is Status.UNREACHABLE and is_loopback(host):
-        return "`edgevlm serve` starts the bundled server"
+        return "`edgevlm serve` starts the bundled server, and use_cloud:=false launches without a cloud"
     if failure.status is Status.REJECTED and failure.error.startswith(("HTTP 401", "HTTP 403")):
         if key_from:
             return f"the key that was sent is that of {key_from}"

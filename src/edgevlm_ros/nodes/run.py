@@ -22,10 +22,12 @@ from edgevlm_ros.bag_types import BagError
 from edgevlm_ros.nodes.camera_node import CameraNode
 from edgevlm_ros.nodes.executor import NodeExecutor
 from edgevlm_ros.nodes.parameters import ParameterError
+from edgevlm_ros.program import BAD_INPUT, FAILED
 from edgevlm_ros.stop_signal import StopSignal
 
-BAD_START = 2
-"""Exit code of a node that was started with something it cannot work with; its last line says what."""
+BAD_START = BAD_INPUT
+"""Exit code of a node that was started with something it cannot work with; its last line says what. Starting it again
+does not help: a launch that respawns its nodes ends."""
 
 WAKE_S = 0.2
 """Python handles a signal only between two waits of the executor."""
@@ -39,7 +41,7 @@ def run_process(work: Callable[[StopSignal], int], args: list[str] | None) -> No
     code = 0
     stop = StopSignal(raises=False)
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        _init(args)
         code = work(stop)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -50,6 +52,17 @@ def run_process(work: Callable[[StopSignal], int], args: list[str] | None) -> No
     rclpy.try_shutdown()
     stop.ignore()
     sys.exit(code)
+
+
+def _init(args: list[str] | None) -> None:
+    """Raises ParameterError for a parameter file or option that ROS cannot read."""
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rclpy's class for it has no public name
+        _, known, reason = str(error).partition("Couldn't parse ")
+        if not known:
+            raise
+        raise ParameterError(f"{known}{' '.join(reason.partition(', at /')[0].split())}") from None
 
 
 def run(create: Callable[[], CameraNode], args: list[str] | None = None) -> None:
@@ -70,7 +83,7 @@ def _run_camera_node(create: Callable[[], CameraNode], stop: StopSignal) -> int:
             if configured is not None and configured.done():
                 success = configured.result() and (node.first_state == "inactive" or _activated(node))
                 if not success and not node.resumed:
-                    return BAD_START
+                    return FAILED if node.may_start_later else BAD_START
                 configured = None
     finally:
         if node.configuring:
