@@ -24,7 +24,7 @@ _BYTES = {"cpu": 4, "gpu": 2, "jetson": 2}  # float32 on a processor, where bflo
 _RUNTIME = {"cpu": 380 * MIB, "gpu": 700 * MIB, "jetson": 2100 * MIB}
 _NF4_BLOCK, _NF4_SUPERBLOCK = 64, 256  # weights with one constant, and constants with one of their own (QLoRA, 2023)
 _NF4_TABLES = 4 * (16 + 256) + 4  # bytes for each layer: both codes and an offset, float32
-_PREFIXES, _ROOM = 3, 256  # see edge.kv_cache
+_PREFIXES, _ROOM = 3, 256  # of one camera, see edge.kv_cache
 _FRAME = (640, 480)
 _VIEWS, _QUESTION, _ANSWER = 2, 64, 32
 

@@ -149,9 +149,11 @@ class BagPlayerNode(Node):
     def _gap(self, before: int, stamp: int) -> int:
         """Nanoseconds of the bag from one stamp to the next that are played."""
         gap = stamp - before
-        if gap <= _LONGEST_GAP_NS:
+        if abs(gap) <= _LONGEST_GAP_NS:
             return gap
-        self.get_logger().warning(f"{gap / 3.6e12:.0f} hours without a message are left out", throttle_duration_sec=5.0)
+        self.get_logger().warning(
+            f"{abs(gap) / 3.6e12:.0f} hours without a message are left out", throttle_duration_sec=5.0
+        )
         return 0
 
     def _publish(self, record: Record) -> None:
