@@ -28,7 +28,7 @@ from edgevlm_ros.launch_exit import end_launch, end_launch_on_error
 
 # name: default, description, choices
 ARGUMENTS: dict = {
-    "bag": ("demo", "A rosbag2 folder, or the name of a bundled bag."),
+    "bag": ("demo", "A rosbag2 folder, an .mcap or .db3 file, or the name of a bundled bag."),
     "rate": ("1.0", "Speed of playing."),
     "loop": ("false", "Begin again at the end.", TRUTH),
     "use_server": ("", "Start the bundled cloud's server; if not given, unless cloud_url is.", ["", *TRUTH]),

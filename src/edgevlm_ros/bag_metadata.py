@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rosbag2 folder has, by its metadata.yaml alone: its camera, and the topics to play beside our nodes.
+"""What a bag has, by its metadata.yaml or a lone file's summary: its camera, and the topics to play beside our nodes.
 
 A launch file asks in ROS's own Python, where the library that reads bags need not be installed.
 """
@@ -7,11 +7,13 @@ A launch file asks in ROS's own Python, where the library that reads bags need n
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from edgevlm_ros.bag_summary import SUFFIXES, topics_of_file
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED)
@@ -76,20 +78,26 @@ def playable(topics: Iterable[Topic], asked: bool) -> list[str]:
 
 
 def topics_of(bag: Path) -> list[Topic]:
-    """The topics of a rosbag2 folder. Raises MetadataError."""
+    """The topics of a rosbag2 folder, or of a lone .mcap or .db3 file. Raises MetadataError."""
+    lone = bag.suffix in SUFFIXES and bag.is_file()
     try:
-        topics = [
-            _topic(topic["topic_metadata"]["name"], topic["topic_metadata"]["type"], topic["message_count"])
-            for topic in read_metadata(bag)["topics_with_message_count"]
-            if topic["topic_metadata"].get("serialization_format", "cdr") == "cdr"
-        ]
-        names = {name for name, _, _ in topics}
-        return [(*shown_as(name, kind, names), count) for name, kind, count in topics]
+        told = topics_of_file(bag) if lone else _topics_of_folder(bag)
+        topics = [_topic(name, kind, count) for name, kind, encoding, count in told if encoding == "cdr"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        if lone:
+            raise MetadataError(f"bag {bag}: its topics cannot be read: {error}") from error
         raise MetadataError(
             f"bag {bag}: it has no metadata.yaml that can be read ({error}); give a rosbag2 folder "
-            "(ros2 bag reindex makes one of lone files)"
+            "(ros2 bag reindex writes one's metadata.yaml), or an .mcap or .db3 file"
         ) from error
+    names = {name for name, _, _ in topics}
+    return [(*shown_as(name, kind, names), count) for name, kind, count in topics]
+
+
+def _topics_of_folder(bag: Path) -> Iterator[tuple[Any, Any, Any, Any]]:
+    for topic in read_metadata(bag)["topics_with_message_count"]:
+        told = topic["topic_metadata"]
+        yield told["name"], told["type"], told.get("serialization_format", "cdr"), topic["message_count"]
 
 
 def read_metadata(bag: Path) -> Any:
