@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,8 @@ def test_only_an_error_that_stays_ends_the_launch() -> None:
 
 
 def test_any_error_of_what_the_launch_is_nothing_without_ends_it() -> None:
-    end_launch_on_error(exited(OK), RUNS)
+    for code in (OK, -signal.SIGINT, -signal.SIGTERM):
+        end_launch_on_error(exited(code), RUNS)
     for code in (FAILED, BAD_INPUT, -9):
         with pytest.raises(RuntimeError):
             end_launch_on_error(exited(code), RUNS)

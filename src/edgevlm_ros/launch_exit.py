@@ -6,9 +6,12 @@ A process that was started with a bad parameter, model or key would end the same
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from edgevlm_ros.program import BAD_INPUT
+
+_STOPPED = (0, -signal.SIGINT, -signal.SIGTERM)  # launch may hear of its own Ctrl-C after its processes have ended
 
 
 def end_launch(event: Any, context: Any) -> None:
@@ -19,7 +22,7 @@ def end_launch(event: Any, context: Any) -> None:
 
 def end_launch_on_error(event: Any, context: Any) -> None:
     """The same for a process that the launch is nothing without."""
-    if event.returncode:
+    if event.returncode not in _STOPPED:
         _end(event, context)
 
 

@@ -64,4 +64,5 @@ def run(arguments: argparse.Namespace) -> int:
         stop.raises = False
         if server is not None:
             server.stop()
+        stop.ignore()
     return 0
