@@ -301,7 +301,6 @@ def test_a_model_behind_a_local_server_answers_and_refuses_what_only_its_inside_
         ({"focus.layers": "77"}, "focus layers [77] are not all in 0..2"),
         ({"focus.beta": -2.0}, "focus.beta = -2.0: it takes -1 to 10"),
         ({"focus.mode": "stare"}, "focus mode 'stare': 'stare' is none of attention, prune, crop"),
-        ({"server_url": "http://127.0.0.1:9/v1"}, "no server answers at http://127.0.0.1:9/v1"),
     ],
 )
 def test_a_node_that_cannot_start_says_why(
@@ -310,6 +309,12 @@ def test_a_node_that_cannot_start_says_why(
     process = ros.run_node("edge_node", **{"model": tiny_model, **parameters})
     assert process.wait() == 2
     assert message in process.output
+
+
+def test_a_node_whose_server_is_not_up_yet_says_so_with_another_exit_code(ros: Any) -> None:
+    process = ros.run_node("edge_node", server_url="http://127.0.0.1:9/v1")
+    assert process.wait() == 1
+    assert "no server answers at http://127.0.0.1:9/v1" in process.output
     assert "Traceback" not in process.output
 
 
