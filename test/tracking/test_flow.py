@@ -28,7 +28,7 @@ def fractions(region: Region) -> NDArray[np.float64]:
 def test_a_box_moves_with_what_is_in_it() -> None:
     before, box = seen(200, 150)
     now, truth = seen(218, 142)
-    moved, followed = flowed(before, now, box)
+    moved, followed = flowed(before, now, box, box)
     assert followed.all()
     assert moved == pytest.approx(truth, abs=3 * PIXEL)
 
@@ -36,7 +36,7 @@ def test_a_box_moves_with_what_is_in_it() -> None:
 def test_a_box_grows_with_what_is_in_it() -> None:
     before, box = seen(200, 150, 120)
     now, truth = seen(194, 144, 132)
-    moved, followed = flowed(before, now, box)
+    moved, followed = flowed(before, now, box, box)
     assert followed.all()
     assert moved == pytest.approx(truth, abs=6 * PIXEL)
 
@@ -45,7 +45,7 @@ def test_each_box_goes_its_own_way() -> None:
     before, box = seen(200, 150)
     now, truth = seen(218, 150)
     wall = np.array([[0.75, 0.5, 0.95, 0.8]])
-    moved, followed = flowed(before, now, np.vstack([box, wall]))
+    moved, followed = flowed(before, now, np.vstack([box, wall]), np.vstack([box, wall]))
     assert followed.all()
     assert moved == pytest.approx(np.vstack([truth, wall]), abs=3 * PIXEL)
 
@@ -53,7 +53,7 @@ def test_each_box_goes_its_own_way() -> None:
 def test_what_vanishes_cannot_be_followed() -> None:
     before, box = seen(200, 150)
     noise = np.random.default_rng(0).integers(0, 256, before.shape).astype(np.uint8)
-    moved, followed = flowed(before, noise, box)
+    moved, followed = flowed(before, noise, box, box)
     assert not followed.any()
     assert (moved == box).all()
 
@@ -61,14 +61,22 @@ def test_what_vanishes_cannot_be_followed() -> None:
 def test_a_box_outside_the_view_cannot_be_followed() -> None:
     before, _ = seen(200, 150)
     outside = np.array([[1.1, 0.2, 1.3, 0.4], [-0.4, -0.4, -0.1, -0.1]])
-    moved, followed = flowed(before, before, outside)
+    moved, followed = flowed(before, before, outside, outside)
     assert not followed.any()
     assert (moved == outside).all()
 
 
+def test_a_guess_leads_over_a_distance_that_flow_cannot_see() -> None:
+    before, box = seen(60, 150)
+    now, truth = seen(460, 150)
+    moved, followed = flowed(before, now, box, truth + 4 * PIXEL)
+    assert followed.all()
+    assert moved == pytest.approx(truth, abs=3 * PIXEL)
+
+
 def test_no_boxes_are_no_boxes() -> None:
     before, _ = seen(200, 150)
-    moved, followed = flowed(before, before, np.empty((0, 4)))
+    moved, followed = flowed(before, before, np.empty((0, 4)), np.empty((0, 4)))
     assert moved.shape == (0, 4)
     assert followed.shape == (0,)
 
@@ -78,6 +86,6 @@ def test_no_boxes_are_no_boxes() -> None:
 def test_any_boxes_stay_finite_and_are_no_exception(boxes: NDArray[np.float64]) -> None:
     before, _ = seen(200, 150)
     now, _ = seen(210, 150)
-    moved, followed = flowed(before, now, boxes)
+    moved, followed = flowed(before, now, boxes, boxes)
     assert np.isfinite(moved).all()
     assert (moved[~followed] == boxes[~followed]).all()

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from edgevlm_ros.tracking.glimpse import glimpse
-from edgevlm_ros.tracking.matching import matched
+from edgevlm_ros.tracking.matching import best_match, matched
 from support.moving_scene import HEIGHT, WIDTH, scene
 
 RANDOM = np.random.default_rng(0).standard_normal((6, 8, 16))
@@ -42,6 +42,24 @@ def test_images_are_matched_to_a_part_of_a_cell() -> None:
     boxes, cosines = matched(glimpse(0, before).patches, glimpse(1, now).patches, start, 0.3)
     assert boxes == pytest.approx(end, abs=0.5 / 16)
     assert cosines[0] > 0.7
+
+
+def test_pixels_are_found_within_reach_and_not_beyond() -> None:
+    (before, box), (now, truth) = scene(200, 160), scene(300, 160)
+    start, end = (np.array([r.x0 / WIDTH, r.y0 / HEIGHT, r.x1 / WIDTH, r.y1 / HEIGHT]) for r in (box, truth))
+    found, correlation = best_match(glimpse(0, before).gray, start, glimpse(1, now).gray, start, 0.1)
+    assert found == pytest.approx(end, abs=1 / 160)
+    assert correlation > 0.9
+    assert best_match(glimpse(0, before).gray, start, glimpse(1, now).gray, start, 0.0)[1] < 0.7
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays.arrays(np.float64, (2, 4), elements=st.floats(-2, 3)), st.floats(0, 1))
+def test_any_box_is_looked_for_without_an_exception(boxes: NDArray[np.float64], reach: float) -> None:
+    gray = glimpse(0, scene(200, 160)[0]).gray
+    found, correlation = best_match(gray, boxes[0], gray, boxes[1], reach)
+    assert np.isfinite(found).all()
+    assert -1.01 <= correlation <= 1.01
 
 
 @settings(deadline=None, max_examples=50)

@@ -92,6 +92,33 @@ def test_a_jump_that_flow_cannot_see_is_seen_in_the_patches() -> None:
     assert tracks.quality[0] > 0.8
 
 
+def test_a_thing_that_another_one_crosses_is_not_left_for_it() -> None:
+    frames = []
+    for i in range(16):
+        image, truth = scene(100 + 16 * i, 150)
+        other, where = scene(520 - 28 * i, 165, 120, thing=7)
+        x0, x1 = max(round(where.x0), 0), min(round(where.x1), WIDTH)
+        image[165:285, x0:x1] = other[165:285, x0:x1]
+        frames.append((image, truth))
+    tracks = carried([image for image, _ in frames], "flow", frames[0][1])
+    assert overlap(tracks, frames[-1][1]) > 0.6
+
+
+def test_what_is_lost_is_not_looked_for_far_away() -> None:
+    tracks = carried([START, EMPTY, scene(480, 150)[0]], "flow")
+    assert tracks.quality[0] < 0.3
+
+
+def test_a_lost_region_moves_with_the_camera() -> None:
+    views = [np.ascontiguousarray(np.roll(START, -20 * i, 1)) for i in range(10)]
+    hidden = [view.copy() for view in views]
+    for i, view in enumerate(hidden[3:8], 3):
+        view[150:270, 200 - 20 * i : 320 - 20 * i] = 60
+    tracks = carried(hidden, "flow")
+    assert overlap(tracks, Region("thing", 1.0, 20, 150, 140, 270)) > 0.6
+    assert tracks.quality[0] > 0.5
+
+
 def test_confidence_halves_with_the_half_life_until_the_region_is_forgotten() -> None:
     tracks = begin(context(BOX, stamp=SECOND), glimpse(SECOND, START))
     rule = Focus(half_life=2.0, min_confidence=0.3)

@@ -1,41 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well regions are carried, scenes told apart, and what both cost: measured on a bag with ground truth boxes.
+"""How well regions are carried, scenes told apart, and what both cost: measured on frames with ground truth boxes.
 
     python -m edgevlm_ros.evaluation.carrying bags/demo
+    python -m edgevlm_ros.evaluation.carrying vtest.avi
 
-Every second frame with a box is a keyframe. Its box is carried to later frames and compared with the truth there.
+Of a bag, every second frame with a box is a keyframe. Its box is carried to later frames and compared with the truth
+there. vtest.avi is OpenCV's video of people in a street (Debian: opencv-doc), with a person's box at each keyframe, one
+every half second; it is taken as it is, and through a window that moves over it as a turning camera would.
 """
 
 import argparse
+import csv
+import math
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from edgevlm_ros.assets import share_dir
 from edgevlm_ros.bags import BagReader
 from edgevlm_ros.evaluation.recording import nanoseconds
 from edgevlm_ros.images import to_rgb
 from edgevlm_ros.tracking.glimpse import Glimpse, glimpse, similarity
-from edgevlm_ros.tracking.tracks import advance, begin, regions
+from edgevlm_ros.tracking.tracks import Tracks, advance, begin, regions
 from edgevlm_ros.transfer.focus import CARRY_MODES, Focus, focus_map
 from edgevlm_ros.transfer.history import Replacement
 from edgevlm_ros.transfer.types import CloudContext, Image, Region, Status
 
 AGES = (0.6, 1.0, 3.0, 6.0)
+BOXES = share_dir() / "docs" / "evidence" / "vtest_boxes.csv"
+_SHARE_IN_VIEW = 0.25  # of a box; with less it counts as gone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
     """A frame, what is asked of it, and the box of what that is about, if it is in view."""
 
-    image: Image
+    size: tuple[int, int]
     glimpse: Glimpse
     question: str
     box: Region | None
@@ -64,16 +73,61 @@ def read(path: Path) -> list[Moment]:
             message = bag.deserialize(record)
             stamp, image = nanoseconds(message.header.stamp), to_rgb(message)
             if stamp in truths:
-                moments.append(Moment(image, glimpse(stamp, image), *truths[stamp]))
+                moments.append(Moment(_size(image), glimpse(stamp, image), *truths[stamp]))
     return moments
 
 
-def carry(moments: list[Moment], method: str, rule: Focus) -> Iterator[tuple[float, Carried]]:
-    """Age in seconds and outcome of each region that was carried that long."""
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def read_video(video: Path, boxes: Path, moving: bool) -> list[list[Moment]]:
+    """The frames on which each person is tracked, and on to the last one if the person has left the view by then.
+
+    boxes: CSV of person, frame, x0, y0, x1, y1; in between they are interpolated. moving: through the moving window.
+    """
+    people: dict[str, list[list[float]]] = {}
+    with boxes.open(newline="") as file:
+        for person, *row in list(csv.reader(file))[1:]:
+            people.setdefault(person, []).append([float(value) for value in row])
+    paths = {person: np.array(rows) for person, rows in people.items()}
+    moments: dict[str, list[Moment]] = {person: [] for person in paths}
+    capture = cv2.VideoCapture(str(video))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    for number in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
+        image = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+        x0, y0, x1, y1 = _window(number / rate, *_size(image)) if moving else (0, 0, *_size(image))
+        view = np.ascontiguousarray(image[y0:y1, x0:x1])
+        seen = glimpse(round(number / rate * 1e9), view)
+        for person, path in paths.items():
+            box = np.array([np.interp(number, path[:, 0], path[:, side]) for side in range(1, 5)])
+            inside = _inside(person, box - (x0, y0, x0, y0), *_size(view))
+            if path[0, 0] <= number and (number <= path[-1, 0] or inside is None):
+                moments[person].append(Moment(_size(view), seen, person, inside))
+    return list(moments.values())
+
+
+def _inside(label: str, box: NDArray[np.float64], width: int, height: int) -> Region | None:
+    x0, y0, x1, y1 = box.tolist()
+    region = Region(label, 1.0, max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height))
+    seen = max(region.x1 - region.x0, 0.0) * max(region.y1 - region.y0, 0.0)
+    return region if seen >= _SHARE_IN_VIEW * (x1 - x0) * (y1 - y0) else None
+
+
+def _window(seconds: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """Two thirds of the picture, through which a camera turns by up to a quarter of its view in a second."""
+    side = 2 / 3 * (1 + 0.1 * math.sin(2 * math.pi * seconds / 7))
+    x = (1 - side) * width * (1 + math.sin(2 * math.pi * seconds / 8)) / 2
+    y = (1 - side) * height * (1 + math.sin(2 * math.pi * seconds / 11)) / 2
+    return round(x), round(y), round(x + side * width), round(y + side * height)
+
+
+def carry(moments: list[Moment], method: str, rule: Focus, every: int = 2) -> Iterator[tuple[float, Carried]]:
+    """Age in seconds and outcome of each region that was carried that long. every: how many frames to a keyframe."""
     for start, keyframe in enumerate(moments):
-        if start % 2 or keyframe.box is None:
+        if start % every or keyframe.box is None:
             continue
-        height, width = keyframe.image.shape[:2]
+        width, height = keyframe.size
         context = CloudContext(keyframe.glimpse.stamp, 0, 0, Status.OK, "", (keyframe.box,), width, height)
         tracks, previous = begin(context, keyframe.glimpse), keyframe.glimpse
         for moment in moments[start + 1 :]:
@@ -83,7 +137,8 @@ def carry(moments: list[Moment], method: str, rule: Focus) -> Iterator[tuple[flo
             tracks, previous = advance(tracks, previous, moment.glimpse, method), moment.glimpse
             if age not in AGES:
                 continue
-            trusted = bool(regions(tracks, moment.glimpse.stamp, width, height, rule))
+            trusted = bool(regions(tracks, moment.glimpse.stamp, *moment.size, rule))
+            width, height = moment.size
             here = np.clip(tracks.boxes[0], 0.0, 1.0) * (width, height, width, height)
             yield age, Carried(trusted, *_compared(here.tolist(), moment.box))
 
@@ -99,13 +154,13 @@ def _compared(box: list[float], truth: Region | None) -> tuple[float, bool, bool
     return both / max(union, 1e-9), hit, True
 
 
-def print_carrying(moments: list[Moment]) -> None:
+def print_carrying(streams: list[list[Moment]], methods: Sequence[str] = CARRY_MODES, every: int = 2) -> None:
     print(
         "| carry | age | in view | IoU | middle hits | of these trusted | off it of trusted | gone | of those trusted |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for method in CARRY_MODES:
-        outcomes = list(carry(moments, method, Focus(carry=method)))
+    for method in methods:
+        outcomes = [one for moments in streams for one in carry(moments, method, Focus(carry=method), every)]
         for age in AGES:
             seen = [outcome for when, outcome in outcomes if when == age and outcome.there]
             gone = [outcome for when, outcome in outcomes if when == age and not outcome.there]
@@ -142,33 +197,43 @@ def print_similarity(moments: list[Moment]) -> None:
         print(f"{name}: similarity {low:.2f} .. {middle:.2f} .. {high:.2f}; {share:.1%} are below {limit}")
 
 
-def print_cost(moments: list[Moment]) -> None:
+def print_cost(path: Path) -> None:
     cv2.setNumThreads(1)
+    with BagReader(path) as bag:
+        images = [to_rgb(bag.deserialize(r)) for r in islice(bag.records(topics=[bag.image_topic().name]), 20, 23)]
     for count in (1, 4, 16):
-        frame = partial(_frame, moments[20], moments[21], count)
+        boxes = tuple(Region("", 1.0, 60 + 20 * i, 150 + 2 * i, 180 + 20 * i, 300 + 2 * i) for i in range(count))
+        context = CloudContext(0, 0, 0, Status.OK, "", boxes, *_size(images[0]))
+        keyframe, before = (glimpse(round(i * 0.2e9), image) for i, image in enumerate(images[:2]))
+        rule = Focus(mode="attention+crop")
+        tracks = advance(begin(context, keyframe), keyframe, before, rule.carry)
+        frame = partial(_frame, tracks, before, images[2], rule)
         seconds = min(timeit.repeat(frame, timer=time.process_time, number=20, repeat=10)) / 20
         print(f"glimpse to focus map, {count} regions: {seconds * 1e3:.2f} ms of one core")
 
 
-def _frame(then: Moment, now: Moment, count: int) -> None:
+def _frame(tracks: Tracks, before: Glimpse, image: Image, rule: Focus) -> None:
     """All that is done on a frame to carry regions and to build the map."""
-    (height, width), stamp, rule = now.image.shape[:2], now.glimpse.stamp, Focus(mode="attention+crop")
-    boxes = tuple(Region("", 1.0, 60 + 20 * i, 150 + 2 * i, 180 + 20 * i, 300 + 2 * i) for i in range(count))
-    context = CloudContext(then.glimpse.stamp, 0, 0, Status.OK, "", boxes, width, height)
-    seen = glimpse(stamp, now.image)
-    similarity(then.glimpse, seen)
-    tracks = advance(begin(context, then.glimpse), then.glimpse, seen, rule.carry)
-    focus_map(regions(tracks, stamp, width, height, rule), stamp, width, height, (5, 6), rule)
+    (width, height), stamp = _size(image), before.stamp + round(0.2e9)
+    seen = glimpse(stamp, image)
+    similarity(before, seen)
+    carried = regions(advance(tracks, before, seen, rule.carry), stamp, width, height, rule)
+    focus_map(carried, stamp, width, height, (5, 6), rule)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bag", type=Path)
-    arguments = parser.parse_args()
-    moments = read(arguments.bag)
-    print_carrying(moments)
+    parser.add_argument("source", type=Path, help="a bag with annotations, or vtest.avi")
+    source = parser.parse_args().source
+    if source.suffix == ".avi":
+        for moving in (False, True):
+            print("moving camera:" if moving else "standing camera:")
+            print_carrying(read_video(source, BOXES, moving), ("flow",), every=5)
+        return
+    moments = read(source)
+    print_carrying([moments])
     print_similarity(moments)
-    print_cost(moments)
+    print_cost(source)
 
 
 if __name__ == "__main__":

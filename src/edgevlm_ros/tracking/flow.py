@@ -16,6 +16,7 @@ _POINTS = 6  # in each row and column of a box
 _LUCAS_KANADE: dict[str, Any] = {
     "winSize": (9, 9),
     "maxLevel": 3,
+    "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03),
 }
 _RETURN_PIXELS = 1.0
@@ -24,19 +25,20 @@ _PAIRS = tuple(side[::4] for side in np.triu_indices(_POINTS * _POINTS, 1))  # a
 
 
 def flowed(
-    before: NDArray[np.uint8], now: NDArray[np.uint8], boxes: NDArray[np.float64]
+    before: NDArray[np.uint8], now: NDArray[np.uint8], boxes: NDArray[np.float64], guess: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The boxes (n, 4) on the next frame, x0 y0 x1 y1 in 0..1, and which of them (n,) could be followed.
+    """The boxes (n, 4) on another frame, x0 y0 x1 y1 in 0..1, and which of them (n,) could be followed.
 
-    before, now: (h, w) uint8. A box that could not be followed stays where it was.
+    before, now: (h, w) uint8. guess: (n, 4), about where the boxes are now. A box that could not be followed is there.
     """
     if not len(boxes):
-        return boxes, np.zeros(0, bool)
+        return guess, np.zeros(0, bool)
     size = np.array([now.shape[1], now.shape[0]], np.float64)
     points = _grid(boxes) * size
     flat = points.reshape(-1, 1, 2).astype(np.float32)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, flat, None, **_LUCAS_KANADE)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **_LUCAS_KANADE)
+    offset = (_grid(guess) * size).reshape(-1, 1, 2).astype(np.float32) - flat
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, flat, flat + offset, **_LUCAS_KANADE)
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(now, before, there, there - offset, **_LUCAS_KANADE)
     ends = there.reshape(points.shape).astype(np.float64)
     error = np.hypot(*(back - flat).reshape(-1, 2).T).reshape(points.shape[:2])
     good = (found & returned).astype(bool).reshape(points.shape[:2]) & (error < _RETURN_PIXELS)
@@ -48,7 +50,7 @@ def flowed(
     ratio = _distances(ends, one, other) / np.maximum(_distances(points, one, other), 1e-9)
     scale = np.clip(_medians(ratio, good[:, one] & good[:, other]), 0.8, 1.25)[:, None]
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
-    moved = np.where(followed[:, None], np.concatenate([centre - half, centre + half], 1), boxes)
+    moved = np.where(followed[:, None], np.concatenate([centre - half, centre + half], 1), guess)
     return moved, followed
 
 

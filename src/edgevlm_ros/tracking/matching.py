@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes carried from the keyframe to now in one step, by what the patches in them look like."""
+"""Boxes carried from the keyframe to now in one step, by what they look like: their patches, or their pixels."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,30 @@ def matched(
         moved[i] += np.tile(shift, 2)
         cosines[i] = score.max()
     return moved, cosines
+
+
+def best_match(
+    then: NDArray[np.uint8], origin: NDArray[np.float64], now: NDArray[np.uint8], box: NDArray[np.float64], reach: float
+) -> tuple[NDArray[np.float64], float]:
+    """Where what was at origin (4,) is found now, in the size of the box (4,), and the correlation there in -1..1.
+
+    x0 y0 x1 y1 in 0..1. Looks around the box, by half of it and reach, in 0..1 of the width. 0 if nothing can be found.
+    """
+    height, width = now.shape
+    size = np.array([width, height] * 2)
+    x0, y0, x1, y1 = np.clip(np.round(origin * size), 0, size).astype(int)
+    sides = (box[2:] - box[:2]) * size[:2]
+    columns, rows = np.round(sides.clip(0, size[:2])).astype(int)
+    far = sides / 2 + reach * width
+    left, top = np.clip(box[:2] * size[:2] - far, 0, size[:2]).astype(int)
+    right, bottom = np.clip(box[2:] * size[:2] + far, 0, size[:2]).astype(int)
+    if min(x1 - x0, y1 - y0, columns, rows) < 2 or right - left < columns or bottom - top < rows:
+        return box, 0.0
+    template = cv2.resize(then[y0:y1, x0:x1], (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
+    scores = cv2.matchTemplate(now[top:bottom, left:right], template, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(scores)
+    corner = np.array([left + x, top + y])
+    return np.concatenate([corner, corner + sides]) / size, best if np.isfinite(best) else 0.0
 
 
 def _span(start: float, stop: float, cells: int) -> tuple[int, int]:

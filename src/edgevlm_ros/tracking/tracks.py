@@ -4,6 +4,11 @@
 A Tracks never changes; every frame gives a new one. How well a region still looks like what it was on the keyframe is
 measured on every frame anew, so that one which has slipped off its object is no longer trusted, however smoothly it
 slipped.
+
+Errors of optical flow add up from frame to frame, and where two things cross it follows the nearer one. So there are
+three proposals for a box: flow from an anchor frame up to half a second old, flow from the frame before, and where the
+box gets at its own velocity while the camera moves as it does. The one that looks most like the keyframe is taken, less
+what it deviates from the expected motion.
 """
 
 from dataclasses import dataclass, replace
@@ -14,16 +19,29 @@ from numpy.typing import NDArray
 
 from edgevlm_ros.tracking.flow import flowed
 from edgevlm_ros.tracking.glimpse import Glimpse
-from edgevlm_ros.tracking.matching import matched
+from edgevlm_ros.tracking.matching import best_match, matched
 from edgevlm_ros.transfer.focus import Focus
 from edgevlm_ros.transfer.geometry import clamp
 from edgevlm_ros.transfer.types import CloudContext, Region
 
 _SPEED = 0.3  # of the frame, each second: how far things get
 _SIDE = 12  # of what is compared of a box, pixels
+_WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]])
 # Likeness below which a region is elsewhere and above which it is there, by what was compared; of regions halfway in
 # between, about half are on their object. python -m edgevlm_ros.evaluation.carrying bags/demo, 2026-11-22.
 _SURE = {"flow": (0.1, 0.5), "features": (0.4, 0.8)}
+
+# python -m edgevlm_ros.evaluation.carrying bags/demo, and vtest.avi, 2026-12-01
+_ANCHOR_NS = 450_000_000  # age at which the frame at hand becomes the anchor
+_STEP_COST = 0.1  # by so much more like the keyframe must a box be that was led there from the frame before,
+_EXPECTED_COST = 0.1  # or that goes on as before without being seen
+_DEVIATION_COST = 0.2  # for each side of a box a second by which its velocity changes
+_SEEN = 0.3  # likeness from which a box counts as seen; below it is lost,
+_SEEN_WELL = 0.4  # and from which its velocity is learnt
+_VELOCITY_S = 0.5  # time constant of a box's velocity
+_FASTEST = 1.0  # velocity that is believed, in frames a second
+_FOUND = 0.7  # likeness of what a lost box is put on
+_SEARCH_SPEED = 0.15  # how far a lost box is looked for, in widths of the frame a second
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +50,8 @@ class Tracks:
 
     regions: as they were on the keyframe, whose stamp is `keyframe_stamp`. origins, boxes: (n, 4) float64, where they
     were then and where they are now, x0 y0 x1 y1 in 0..1 of the frame. quality: (n,) in 0..1, how sure it is that they
-    still are on what they were on.
+    still are on what they were on. anchor: an earlier frame, where they were at anchored (n, 4). velocity: (n, 2), of
+    the frame a second, on top of the camera's motion. seen: (n,) stamps at which they were last recognised.
     """
 
     stamp: int
@@ -42,6 +61,10 @@ class Tracks:
     origins: NDArray[np.float64]
     boxes: NDArray[np.float64]
     quality: NDArray[np.float64]
+    anchor: Glimpse | None
+    anchored: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    seen: NDArray[np.int64]
 
 
 def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
@@ -52,12 +75,24 @@ def begin(context: CloudContext, keyframe: Glimpse | None) -> Tracks:
     regions = context.regions if context.width > 0 and context.height > 0 else ()
     size = np.array([context.width, context.height] * 2, np.float64)
     boxes = np.array([(r.x0, r.y0, r.x1, r.y1) for r in regions], np.float64).reshape(-1, 4) / np.maximum(size, 1)
-    return Tracks(context.stamp, context.stamp, keyframe, regions, boxes, boxes, _quality(boxes, keyframe))
+    return Tracks(
+        stamp=context.stamp,
+        keyframe_stamp=context.stamp,
+        keyframe=keyframe,
+        regions=regions,
+        origins=boxes,
+        boxes=boxes,
+        quality=_quality(boxes, keyframe),
+        anchor=keyframe,
+        anchored=boxes,
+        velocity=np.zeros((len(boxes), 2)),
+        seen=np.full(len(boxes), context.stamp),
+    )
 
 
 def with_keyframe(tracks: Tracks, keyframe: Glimpse | None) -> Tracks:
     """The tracks that began without their keyframe, now that it may be remembered."""
-    return replace(tracks, keyframe=keyframe, quality=_quality(tracks.boxes, keyframe))
+    return replace(tracks, keyframe=keyframe, anchor=keyframe, quality=_quality(tracks.boxes, keyframe))
 
 
 def _quality(boxes: NDArray[np.float64], keyframe: Glimpse | None) -> NDArray[np.float64]:
@@ -67,13 +102,14 @@ def _quality(boxes: NDArray[np.float64], keyframe: Glimpse | None) -> NDArray[np
 def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str) -> Tracks:
     """The tracks on the frame `now`. method: of transfer.focus.CARRY_MODES.
 
-    previous: the frame that they are on, for flow. What cannot be followed is looked for among the patches, or stays
-    where it is and is not trusted until its likeness is seen there. What cannot be compared with the keyframe is not
+    previous: the frame that they are on, for flow. What cannot be followed goes on as it did, is looked for there, and
+    is not trusted until its likeness is seen. What cannot be compared with the keyframe is not
     trusted: on a frame of another shape (the camera was turned, or cut) none is. Without a keyframe nothing changes.
     """
     keyframe = tracks.keyframe
     if now.stamp <= tracks.stamp or keyframe is None:
         return tracks
+    seconds = (now.stamp - tracks.stamp) * 1e-9
     tracks = replace(tracks, stamp=now.stamp)
     if not tracks.regions or method == "none":
         return tracks
@@ -82,24 +118,71 @@ def advance(tracks: Tracks, previous: Glimpse | None, now: Glimpse, method: str)
     if method == "features":
         boxes, alike = matched(keyframe.patches, now.patches, tracks.origins, _radius(tracks))
         return replace(tracks, boxes=boxes, quality=_trust(alike, method))
-    boxes, followed = tracks.boxes.copy(), np.zeros(len(tracks.boxes), bool)
+    return _flow(tracks, keyframe, previous, now, seconds)
+
+
+def _flow(tracks: Tracks, keyframe: Glimpse, previous: Glimpse | None, now: Glimpse, seconds: float) -> Tracks:
+    anchor, camera, proposals = tracks.anchor, np.zeros(2), []
     if previous is not None and previous.gray.shape == now.gray.shape:
-        boxes, followed = flowed(previous.gray, now.gray, tracks.boxes)
-    alike = np.where(followed, likeness(keyframe.gray, tracks.origins, now.gray, boxes), 0.0)
-    _find_again(tracks, now, boxes, alike)
-    return replace(tracks, boxes=boxes, quality=_trust(alike, method))
+        before = np.concatenate([tracks.boxes, _WHOLE])
+        moved, followed = flowed(previous.gray, now.gray, before, before)
+        camera = _centres(moved)[-1] - _centres(_WHOLE)[0]
+        proposals.append((moved[:-1], followed[:-1], 0.0 if previous is anchor else _STEP_COST))
+    expected = tracks.boxes + np.tile(camera + tracks.velocity * seconds, 2)
+    proposals.append((expected, np.ones(len(expected), bool), _EXPECTED_COST))
+    if anchor is not None and anchor is not previous and anchor.gray.shape == now.gray.shape:
+        proposals.append((*flowed(anchor.gray, now.gray, tracks.anchored, expected), 0.0))
+    boxes, alike, best = expected.copy(), np.zeros(len(expected)), np.full(len(expected), -np.inf)
+    sides = np.sqrt((tracks.boxes[:, 2:] - tracks.boxes[:, :2]).prod(1).clip(1e-9))
+    for moved, followed, cost in proposals:
+        moved, there = _sized(tracks, keyframe, now, moved)
+        deviation = np.hypot(*(_centres(moved) - _centres(expected)).T) / sides / seconds
+        value = np.where(followed, there - cost - _DEVIATION_COST * deviation, -np.inf)
+        better = value > best
+        boxes[better], alike[better], best[better] = moved[better], there[better], value[better]
+    found = _find_again(tracks, keyframe, now, boxes, alike)
+    velocity = (_centres(boxes) - _centres(tracks.boxes) - camera) / seconds
+    learnt = ((alike >= _SEEN_WELL) & (np.abs(velocity) < _FASTEST).all(1))[:, None]
+    weight = 1.0 - np.exp(-seconds / _VELOCITY_S)
+    tracks = replace(
+        tracks,
+        boxes=boxes,
+        quality=_trust(alike, "flow"),
+        velocity=tracks.velocity + np.where(learnt, weight * (velocity - tracks.velocity), 0.0),
+        seen=np.where(alike >= _SEEN, now.stamp, tracks.seen),
+    )
+    if found or anchor is None or anchor.gray.shape != now.gray.shape or now.stamp - anchor.stamp >= _ANCHOR_NS:
+        tracks = replace(tracks, anchor=now, anchored=boxes)
+    return tracks
 
 
-def _find_again(tracks: Tracks, now: Glimpse, boxes: NDArray[np.float64], alike: NDArray[np.float64]) -> None:
-    """Puts the boxes that lost what they held where that is found now, if patches and likeness agree that it is it."""
-    keyframe, lost = tracks.keyframe, np.flatnonzero(alike <= _SURE["flow"][0])
-    if keyframe is None or not len(lost):
-        return
-    origins = tracks.origins[lost]
-    found, cosines = matched(keyframe.patches, now.patches, origins, _radius(tracks))
-    alike_there = likeness(keyframe.gray, origins, now.gray, found)
-    sure = (_trust(cosines, "features") >= 0.5) & (alike_there >= _SURE["flow"][1])
-    boxes[lost[sure]], alike[lost[sure]] = found[sure], alike_there[sure]
+def _sized(
+    tracks: Tracks, keyframe: Glimpse, now: Glimpse, moved: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The moved boxes, of their old size where they look more like the keyframe with it; and their likeness."""
+    centres, halves = _centres(moved), (tracks.boxes[:, 2:] - tracks.boxes[:, :2]) / 2
+    same = np.concatenate([centres - halves, centres + halves], 1)
+    of_moved = likeness(keyframe.gray, tracks.origins, now.gray, moved)
+    of_same = likeness(keyframe.gray, tracks.origins, now.gray, same)
+    resized = of_moved >= of_same
+    return np.where(resized[:, None], moved, same), np.where(resized, of_moved, of_same)
+
+
+def _find_again(
+    tracks: Tracks, keyframe: Glimpse, now: Glimpse, boxes: NDArray[np.float64], alike: NDArray[np.float64]
+) -> bool:
+    """Puts the boxes that lost what they held on what looks like it nearby; whether there was any."""
+    found = False
+    for i in np.flatnonzero(alike < _SEEN):
+        reach = _SEARCH_SPEED * (now.stamp - tracks.seen[i]) * 1e-9
+        there, correlation = best_match(keyframe.gray, tracks.origins[i], now.gray, boxes[i], reach)
+        if correlation >= _FOUND:
+            boxes[i], alike[i], found = there, correlation, True
+    return found
+
+
+def _centres(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def _radius(tracks: Tracks) -> float:
