@@ -227,6 +227,7 @@ ERRORS = {
         "support image input (check base_url, which usually ends in /v1, and model)",
     ),
     "a name": ({"error": {"type": "rate_limit_exceeded", "message": "slow down"}}, 429, "raise keyframe_period"),
+    "a name that holds another": ({"error": {"type": "generate_error", "message": "no image"}}, 0, "the server failed"),
     "in a choice": (
         {
             "choices": [

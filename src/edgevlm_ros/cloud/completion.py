@@ -16,7 +16,7 @@ from edgevlm_ros.words import without_thoughts
 _CUT = ("length", "max_tokens")
 _FILTERED = ("content_filter", "safety")
 _LONGEST_ID = 256
-_NAMED = (("rate|quota|too_many", 429), ("overload", 529), ("auth|api_key|permission", 401), ("not_found", 404))
+_NAMED = (("rate.?limit|quota|too_many", 429), ("overload", 529), ("auth|api_key|permission", 401), ("not_found", 404))
 """HTTP statuses of errors that come with a name in place of a code."""
 
 
