@@ -267,6 +267,17 @@ def test_a_picture_with_nothing_in_it_is_no_bomb(progressive: int) -> None:
         assert to_rgb(compressed(cv2.imencode(".jpg", dark, options)[1].tobytes())).max() <= 1
 
 
+def test_frame_ids_that_change_do_not_fill_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(images, "_dark", set())
+    for number in range(100):
+        frame_id = f"camera{number}\n[ERROR] forged" + "x" * 1000
+        to_rgb(raw(np.full((8, 8), 4000, np.uint16), "mono16", header=SimpleNamespace(frame_id=frame_id)))
+    assert 0 < len(caplog.records) < 100
+    assert all(len(r.getMessage()) < 400 and "\n" not in r.getMessage() for r in caplog.records)
+
+
 @pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 def test_truncated_file_is_refused(data: bytes, kept: float) -> None:

@@ -23,6 +23,7 @@ from PIL import Image as PillowImage
 
 from edgevlm_ros.bag_metadata import video_codec
 from edgevlm_ros.nearest import suggestion
+from edgevlm_ros.words import clean_text
 
 MAX_PIXELS = 64_000_000  # of a compressed image: a few bytes of header must not claim gigabytes
 
@@ -149,13 +150,15 @@ def _image_to_rgb(message: Any) -> NDArray[np.uint8]:
 
 
 _dark: set[tuple[str, str]] = set()  # cameras and encodings of which it was said
+_MOST_DARK = 32  # a publisher may change its frame_id with each image
 
 
 def _upper_bytes(pixels: NDArray[Any], message: Any, encoding: str) -> NDArray[np.uint8]:
     """16 bits as 8. The same numbers give the same pixels in every frame, so nothing is stretched: a sensor of 12 bits
     whose driver puts them at the lower end is nearly black, which is said once."""
-    camera = str(getattr(getattr(message, "header", None), "frame_id", ""))
-    if (camera, encoding) not in _dark and 0 < (highest := int(pixels[::4, ::4].max())) < _DARK:
+    camera = clean_text(str(getattr(getattr(message, "header", None), "frame_id", "")), 64)
+    is_new = (camera, encoding) not in _dark and len(_dark) < _MOST_DARK
+    if is_new and 0 < (highest := int(pixels[::4, ::4].max())) < _DARK:
         _dark.add((camera, encoding))
         log.warning(
             "the %s images%s are nearly black: no value is above %d of 65535. If the sensor has 10 or 12 bits, let its "
