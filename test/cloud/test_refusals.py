@@ -25,7 +25,14 @@ def test_the_fields_that_a_refusal_names_are_found_wherever_they_stand() -> None
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [(500, "temperature"), (401, "temperature"), (400, "model m"), (400, "reasoning_effort"), (400, "")],
+    [
+        (500, "temperature"),
+        (401, "temperature"),
+        (400, "model m"),
+        (400, "reasoning_effort"),
+        (400, ""),
+        (400, "'max_tokens' or 'max_completion_tokens' is too large: 256. The maximum context length is 200 tokens"),
+    ],
 )
 def test_what_was_not_refused_is_kept(code: int, said: str) -> None:
     assert refused(said, code) == frozenset()

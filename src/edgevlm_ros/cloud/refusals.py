@@ -13,13 +13,16 @@ from edgevlm_ros.cloud.failures import Rejected
 
 _RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
 _OPTIONAL = (*_RENAMED, "temperature", "reasoning_effort", "logprobs", "stream_options", "cache_prompt")
+_TOO_LONG = re.compile(r"too (large|long|many tokens)|context (length|window)", re.IGNORECASE)
+"""Said of the value of a length, not of its name: without the field the model might answer without end."""
 
 
 def named_by(error: Rejected, request: dict[str, Any]) -> frozenset[str]:
     """The fields of a request for which it was refused, as far as they can be left out."""
     if error.code not in (400, 422):
         return frozenset()
-    return frozenset(name for name in _OPTIONAL if name in request and re.search(rf"\b{name}\b", error.text))
+    names = set(_OPTIONAL) - (_RENAMED.keys() if _TOO_LONG.search(error.text) else set())
+    return frozenset(name for name in names if name in request and re.search(rf"\b{name}\b", error.text))
 
 
 def without(fields: Set[str], request: dict[str, Any]) -> dict[str, Any]:
