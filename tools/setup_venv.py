@@ -82,15 +82,21 @@ def check_machine() -> None:
             fail(f"{tool} is missing: `sudo apt install {package}`.")
 
 
+def loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
 def check_opengl(extras: list[str]) -> None:
     """The world is rendered with OpenGL. Tests that render skip without it, so for them a note is enough."""
-    for library in ("libEGL.so.1", "libOSMesa.so.8"):
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
+    if (loads("libEGL.so.1") and (loads("libOpenGL.so.0") or loads("libGL.so.1"))) or loads("libOSMesa.so.8"):
         return
-    hint = "there is no OpenGL to render the test world with: `sudo apt install libegl1 libgl1-mesa-dri` (no GPU)"
+    hint = (
+        "the test world cannot be rendered here: `sudo apt install libegl1 libopengl0 libgl1-mesa-dri` (no GPU needed)"
+    )
     if "dev" not in extras:
         fail(hint)
     print(f"setup: {hint}; until then the tests that render are skipped", flush=True)

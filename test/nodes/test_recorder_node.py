@@ -212,17 +212,6 @@ def test_a_bag_that_is_there_already_is_refused_in_one_line(ros: Any, tmp_path: 
     assert process.lines[-1].startswith(f"error: bag {tmp_path / 'bag'}: cannot be written")
 
 
-def test_where_rclpy_does_not_say_when_a_message_was_sent_it_is_when_it_was_heard(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(recorder_node.Subscription, "CallbackType")
-    told: list[tuple[str, dict[str, int]]] = []
-    before = time.time_ns()
-    recorder_node._with_info(lambda message, info: told.append((message, info)))("hello")
-    assert told[0][0] == "hello"
-    assert before <= told[0][1]["source_timestamp"] <= time.time_ns()
-
-
 def test_all_but_the_last_moment_before_kill_9_can_be_read(ros: Any, tmp_path: Path) -> None:
     graph = Graph(ros, tmp_path / "run", use_sim_time=False, flush_period=0.2)
     bag, said = tmp_path / "run" / "bag", 5

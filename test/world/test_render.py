@@ -182,7 +182,7 @@ def test_without_opengl_it_says_what_to_install_before_it_writes_anything(
 ) -> None:
     for words in (["bag"], ["streams"], ["render"]):
         assert main(["world", *words, "--out", str(tmp_path / "out")]) == 2
-        assert "libegl1 libgl1-mesa-dri" in capsys.readouterr().err
+        assert "libegl1 libopengl0 libgl1-mesa-dri" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

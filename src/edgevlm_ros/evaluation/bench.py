@@ -239,6 +239,7 @@ class Bench:
         engine.history = ()
         if point.history:
             text = words(engine, point.history)
+            pipeline.notice(Frame(0, self.image))  # regions of a keyframe that was not seen are not used
             outcome = pipeline.on_context(context(engine.question, self.image, 0, text))
             if outcome is not Outcome.APPLIED:
                 raise RuntimeError(f"the context was not applied: {outcome}")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="render the training, validation and test frames",
         description="Renders frames and their truth, the same ones every time; seeds of the splits are disjoint. "
         "Needs MuJoCo (requirements/world.txt) and OpenGL: EGL, which Mesa has without a screen or GPU "
-        "(libegl1, libgl1-mesa-dri), or OSMesa. 3.7 GB.",
+        "(libegl1, libopengl0, libgl1-mesa-dri), or OSMesa. 3.7 GB.",
     )
     render.add_argument("--out", type=Path, default=RENDERED, help="folder for the splits (default %(default)s)")
     render.add_argument("--train", type=int, default=16_000, help="training frames (default %(default)s)")

@@ -75,7 +75,7 @@ class RenderingUnavailable(RuntimeError):
 # Both draw without a screen or a GPU. Mesa has no OSMesa from 25.1 on.
 GL_BACKENDS = ("egl", "osmesa")
 _GL_PROBE = "import mujoco; mujoco.GLContext(16, 16).make_current()"
-_GL_HINT = "`sudo apt install libegl1 libgl1-mesa-dri` (EGL; it needs no GPU)"
+_GL_HINT = "`sudo apt install libegl1 libopengl0 libgl1-mesa-dri` (EGL; it needs no GPU)"
 
 
 @lru_cache(maxsize=1)
